@@ -1,0 +1,398 @@
+"""The vocabulary of the trace: one class for each thing that can happen to a message, a task or a process.
+
+Every event has `time`, virtual seconds since the start of the simulation, and `process`, the name of the simulated
+process in which it happened: "client" (the test itself), "w1" (a worker's main process), "w1/2" (the second pool
+process that worker ever had), "beat", or "broker" for what a server does by itself.
+
+Identity: `message` numbers what was published, in the order of publishing, over all servers of a simulation; a message
+that is requeued keeps its number, a retry of a task is a new message. `delivery` numbers each handing-over of a message
+to a consumer. `task_id` and `task` are Celery's; both are None for a message that carries no task. An exception is
+given as its type's name and its text.
+
+The classes are not frozen because a frozen one costs three times as much to make and a run makes fifteen for each task;
+nobody may change an event all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+#: Version of the event vocabulary, written into trace files.
+SCHEMA_VERSION = 1
+
+
+@dataclass(slots=True)
+class Event:
+    """What all events have in common."""
+
+    time: float
+    process: str
+
+
+# --- messages
+
+
+@dataclass(slots=True)
+class Published(Event):
+    """A client handed a message to the broker."""
+
+    message: int
+    exchange: str
+    routing_key: str
+    task_id: str | None = None
+    task: str | None = None
+    retries: int | None = None
+    eta: str | None = None
+
+
+@dataclass(slots=True)
+class Returned(Event):
+    """The broker gave an unroutable mandatory message back to its publisher."""
+
+    message: int
+    exchange: str
+    routing_key: str
+    code: int
+    reason: str
+    task_id: str | None = None
+
+
+@dataclass(slots=True)
+class Queued(Event):
+    """A message was put into a queue."""
+
+    message: int
+    queue: str
+    task_id: str | None = None
+
+
+@dataclass(slots=True)
+class Dropped(Event):
+    """A message was lost for good: unroutable, or its queue was purged or deleted, or the server restarted."""
+
+    message: int
+    queue: str | None
+    reason: str
+    task_id: str | None = None
+
+
+@dataclass(slots=True)
+class Delivered(Event):
+    """A message was handed to a consumer for the first time; `process` is the consumer's."""
+
+    message: int
+    delivery: int
+    queue: str
+    task_id: str | None = None
+    task: str | None = None
+    redelivered: bool = False
+
+
+@dataclass(slots=True)
+class Redelivered(Delivered):
+    """The same, and the message says that it was delivered before."""
+
+
+@dataclass(slots=True)
+class Acked(Event):
+    """A delivery was acknowledged; `process` is the one that did it."""
+
+    message: int
+    delivery: int
+    queue: str
+    task_id: str | None = None
+
+
+@dataclass(slots=True)
+class Rejected(Event):
+    """A delivery was rejected (basic.reject, basic.nack, or kombu's reject on Redis)."""
+
+    message: int
+    delivery: int
+    queue: str
+    requeue: bool
+    task_id: str | None = None
+
+
+@dataclass(slots=True)
+class Requeued(Event):
+    """A delivered message went back to its queue.
+
+    `reason` is "rejected", "recovered", "channel closed", "connection closed" or "visibility timeout".
+    """
+
+    message: int
+    queue: str
+    reason: str
+    task_id: str | None = None
+
+
+@dataclass(slots=True)
+class DeadLettered(Event):
+    """A message went to its queue's dead-letter exchange; `reason` as in x-death."""
+
+    message: int
+    queue: str
+    exchange: str
+    routing_key: str
+    reason: str
+    task_id: str | None = None
+
+
+@dataclass(slots=True)
+class MessageExpired(Event):
+    """A message's or its queue's time to live ran out while it waited."""
+
+    message: int
+    queue: str
+    task_id: str | None = None
+
+
+# --- tasks
+
+
+@dataclass(slots=True)
+class Received(Event):
+    """A worker took the task in (Celery's task_received)."""
+
+    task_id: str
+    task: str
+    retries: int
+    redelivered: bool
+    eta: str | None = None
+    expires: str | None = None
+    delivery: int | None = None
+
+
+@dataclass(slots=True)
+class Scheduled(Event):
+    """A worker put the task into its timer, to wait until `due` (virtual seconds since the start)."""
+
+    task_id: str
+    task: str
+    due: float
+
+
+@dataclass(slots=True)
+class Accepted(Event):
+    """A worker's main process heard that a pool process has taken the task; `child` names it."""
+
+    task_id: str
+    task: str
+    child: str
+
+
+@dataclass(slots=True)
+class Started(Event):
+    """The task begins to run (Celery's task_prerun), in a pool process."""
+
+    task_id: str
+    task: str
+    retries: int
+    redelivered: bool = False
+    delivery: int | None = None
+
+
+@dataclass(slots=True)
+class Finished(Event):
+    """The run of a task is over (Celery's task_postrun); `state` is what the run came to."""
+
+    task_id: str
+    task: str
+    state: str
+
+
+@dataclass(slots=True)
+class StateStored(Event):
+    """A state was written to the result backend."""
+
+    task_id: str
+    state: str
+
+
+@dataclass(slots=True)
+class HookCalled(Event):
+    """A hook of the task's class was called: before_start, on_success, on_failure, on_retry or after_return."""
+
+    task_id: str
+    task: str
+    hook: str
+
+
+@dataclass(slots=True)
+class Succeeded(Event):
+    """Celery's task_success."""
+
+    task_id: str
+    task: str
+
+
+@dataclass(slots=True)
+class Failed(Event):
+    """Celery's task_failure; from the worker's main process for a lost or timed-out task."""
+
+    task_id: str
+    task: str
+    exception: str
+    text: str
+
+
+@dataclass(slots=True)
+class Retried(Event):
+    """Celery's task_retry."""
+
+    task_id: str
+    task: str
+    reason: str
+    retries: int
+
+
+@dataclass(slots=True)
+class Revoked(Event):
+    """A worker discarded or terminated a revoked task (Celery's task_revoked)."""
+
+    task_id: str
+    task: str
+    terminated: bool
+
+
+@dataclass(slots=True)
+class Expired(Event):
+    """A worker discarded a task whose `expires` had passed (Celery's task_revoked with expired=True)."""
+
+    task_id: str
+    task: str
+
+
+@dataclass(slots=True)
+class TaskRejected(Event):
+    """A worker could not make a task of a message (Celery's task_rejected)."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class TaskUnknown(Event):
+    """A worker does not know the task's name (Celery's task_unknown)."""
+
+    task_id: str | None
+    task: str
+
+
+# --- processes
+
+
+@dataclass(slots=True)
+class WorkerBooting(Event):
+    """A worker's main process begins to start."""
+
+    worker: str
+    pid: int
+
+
+@dataclass(slots=True)
+class WorkerUp(Event):
+    """A worker is ready (Celery's worker_ready)."""
+
+    worker: str
+
+
+@dataclass(slots=True)
+class WorkerStopping(Event):
+    """A worker heard that it is to stop (Celery's worker_shutting_down); `how` is Warm, Cold or another word of Celery's."""
+
+    worker: str
+    how: str
+
+
+@dataclass(slots=True)
+class WorkerDown(Event):
+    """A worker's main process ended: `exitcode`, or `signal` (its number) if one killed it."""
+
+    worker: str
+    exitcode: int | None
+    signal: int | None
+
+
+@dataclass(slots=True)
+class ProcessStarted(Event):
+    """A pool process was forked; `process` is its own name."""
+
+    pid: int
+
+
+@dataclass(slots=True)
+class ProcessEnded(Event):
+    """A pool process or beat ended."""
+
+    exitcode: int | None
+    signal: int | None
+
+
+@dataclass(slots=True)
+class BeatSent(Event):
+    """Beat found an entry due and sends it."""
+
+    entry: str
+    task: str
+
+
+# --- the world
+
+
+@dataclass(slots=True)
+class Connected(Event):
+    """A process opened a connection to a simulated server."""
+
+    server: str
+    connection: int
+
+
+@dataclass(slots=True)
+class Disconnected(Event):
+    """A connection ended; `reason` is "closed", "cut", "process died", "server stopped" or the server's own words."""
+
+    server: str
+    connection: int
+    reason: str
+
+
+@dataclass(slots=True)
+class ServerStopped(Event):
+    """A simulated server went down."""
+
+    server: str
+
+
+@dataclass(slots=True)
+class ServerStarted(Event):
+    """A simulated server came up again."""
+
+    server: str
+
+
+@dataclass(slots=True)
+class Fault(Event):
+    """A fault was injected: `kind` says which, `target` whom it hit."""
+
+    kind: str
+    target: str
+
+
+def _kinds(root: type[Event]) -> dict[str, type[Event]]:
+    found = {}
+    for kind in root.__subclasses__():
+        found[kind.__name__] = kind
+        found.update(_kinds(kind))
+    return found
+
+
+#: Each kind of event by the name of its class, which is also its name in trace files and scenarios.
+KINDS: dict[str, type[Event]] = _kinds(Event)
+
+#: Names of the fields of each kind, in the order of its constructor.
+FIELDS: dict[str, tuple[str, ...]] = {
+    name: tuple(field.name for field in fields(kind)) for name, kind in KINDS.items()
+}
+
+__all__ = ["FIELDS", "KINDS", "SCHEMA_VERSION", "Event", *KINDS]
