@@ -1,0 +1,1 @@
+"""Time, order, chance and processes. Has never heard of a message."""

@@ -1,0 +1,101 @@
+"""What is due when, and who runs next at one instant."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from tasksim.kernel.choice import Choice
+
+#: An entry is a list so that cancelling is one assignment: [due_ns, serial, function, arguments].
+Entry = list[Any]
+
+_FUNCTION = 2
+#: The heap is rebuilt when so many cancelled entries lie in it and they are more than half of it.
+_COMPACT = 2048
+
+
+class Agenda:
+    """Entries in a total order of (time, serial), and the candidates of the present instant.
+
+    All entries that are due at one instant are candidates. They stand in serial order; seed 0 always takes the first,
+    any other seed chooses.
+    """
+
+    __slots__ = ("_cancelled", "_choose", "_heap", "_ready", "_serial", "now_ns")
+
+    def __init__(self, choice: Choice) -> None:
+        self.now_ns = 0
+        self._heap: list[Entry] = []
+        self._ready: deque[Entry] = deque()
+        self._serial = 0
+        self._cancelled = 0
+        self._choose: Callable[[int], int] | None = choice.stream("order").below if choice.seed else None
+
+    def at(self, due_ns: int, function: Callable[..., object], *args: object) -> Entry:
+        """Call `function(*args)` when the clock has reached `due_ns`; what is past is due now."""
+        self._serial += 1
+        entry: Entry = [due_ns, self._serial, function, args]
+        if due_ns <= self.now_ns:
+            self._ready.append(entry)
+        else:
+            heapq.heappush(self._heap, entry)
+        return entry
+
+    def soon(self, function: Callable[..., object], *args: object) -> Entry:
+        """Call `function(*args)` at this very instant, after what runs now."""
+        self._serial += 1
+        entry: Entry = [self.now_ns, self._serial, function, args]
+        self._ready.append(entry)
+        return entry
+
+    def cancel(self, entry: Entry) -> None:
+        """Forget an entry; one that has run already is no error."""
+        if entry[_FUNCTION] is None:
+            return
+        entry[_FUNCTION] = None
+        self._cancelled += 1
+        if self._cancelled > _COMPACT and self._cancelled * 2 > len(self._heap):
+            self._heap = [one for one in self._heap if one[_FUNCTION] is not None]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
+
+    def pop(self) -> Entry | None:
+        """The next candidate of this instant, or None when all of it has been done."""
+        ready = self._ready
+        while ready:
+            if self._choose is None or len(ready) == 1:
+                entry = ready.popleft()
+            else:
+                index = self._choose(len(ready))
+                entry = ready[index]
+                del ready[index]
+            if entry[_FUNCTION] is not None:
+                return entry
+        return None
+
+    def next_due_ns(self) -> int | None:
+        """When the clock would have to stand for something to happen; None when nothing is left."""
+        heap = self._heap
+        while heap and heap[0][_FUNCTION] is None:
+            heapq.heappop(heap)
+            self._cancelled -= 1
+        return heap[0][0] if heap else None
+
+    def advance(self, due_ns: int) -> None:
+        """Move the clock to `due_ns` and make what is due then the candidates."""
+        self.now_ns = due_ns
+        heap, ready = self._heap, self._ready
+        while heap and heap[0][0] <= due_ns:
+            entry = heapq.heappop(heap)
+            if entry[_FUNCTION] is None:
+                self._cancelled -= 1
+            else:
+                ready.append(entry)
+
+    def clear(self) -> None:
+        """Forget everything: the end of a world."""
+        self._heap.clear()
+        self._ready.clear()

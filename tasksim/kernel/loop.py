@@ -1,0 +1,249 @@
+"""The kernel: one step after the other, in one order, on one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import greenlet
+
+from tasksim.errors import NothingLeftToDo, Spinning, WorldStopped
+from tasksim.kernel.agenda import Agenda, Entry
+from tasksim.kernel.cells import Cells
+from tasksim.kernel.choice import Choice
+from tasksim.kernel.process import Process, Thread, keep_for_ever
+
+SECOND = 1_000_000_000
+
+#: The first pid of a simulated process; no real one is as large.
+FIRST_PID = 5_000_000
+#: So often may a process look at something within one instant before looking costs it time ...
+FREE_POLLS = 50
+#: ... namely this much.
+POLL_NS = 1_000_000
+
+
+class Kernel:
+    """Time, order and processes of one simulation. All in one OS thread.
+
+    Attributes:
+        current: the process that runs, or ran last.
+        driver: the process of whoever made the kernel, a test usually.
+        deliver: called with a process whose `pending` is not empty, in its thread, as that comes back from parking.
+        before_advance: called with the next time (ns) whenever all of an instant has been done and before the clock
+            moves. When it returns True, the instant goes on (it has made something due).
+    """
+
+    def __init__(self, driver: Process, *, seed: int = 0, max_steps: int = 2_000_000) -> None:
+        self.choice = Choice(seed)
+        self.agenda = Agenda(self.choice)
+        self.at, self.soon, self.cancel = self.agenda.at, self.agenda.soon, self.agenda.cancel
+        self.driver = self.current = driver
+        self.cells = Cells(driver)
+        self.deliver: Callable[[Any], None] = lambda _: None
+        self.before_advance: Callable[[int | None], bool] = lambda _: False
+        self.max_steps, self.steps = max_steps, 0
+        self._second_began, self._steps_then = 0, 0
+        self._parked: dict[Any, Entry | None] = {}
+        self._driver_thread = greenlet.getcurrent()
+        self._scheduler = greenlet.greenlet(self._run)
+        self._next_pid = FIRST_PID
+        self.closed = False
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual nanoseconds since the kernel was made."""
+        return self.agenda.now_ns
+
+    # --- the loop
+
+    def _run(self, *_: object) -> None:
+        agenda = self.agenda
+        while True:
+            entry = agenda.pop()
+            try:
+                if entry is not None:
+                    self.steps += 1
+                    function, entry[2] = entry[2], None
+                    function(*entry[3])
+                    continue
+                due_ns = agenda.next_due_ns()
+                if self.before_advance(due_ns):
+                    continue
+                if due_ns is None:
+                    raise NothingLeftToDo(self._deadlock())
+                self._watch_for_spin(due_ns)
+                agenda.advance(due_ns)
+            except Exception as exc:
+                self._raise_in_driver(exc)
+
+    def _watch_for_spin(self, due_ns: int) -> None:
+        if due_ns - self._second_began >= SECOND:
+            self._second_began, self._steps_then = due_ns, self.steps
+
+    def _deadlock(self) -> str:
+        return "nothing is left to do, and somebody waits:\n" + self.describe_waiters()
+
+    def describe_waiters(self) -> str:
+        """One line for each parked thread: who waits for what."""
+        lines = []
+        for thread, entry in self._parked.items():
+            process = self._process_of(thread)
+            reason = getattr(thread, "waiting_for", "") or process.own.get("waiting_for", "something")
+            until = "" if entry is None else f", until {entry[0] / SECOND:.6f} s"
+            lines.append(f"  {process.name} waits for {reason}{until}")
+        return "\n".join(lines)
+
+    def _raise_in_driver(self, exc: BaseException) -> None:
+        """Let an error of the world itself come out where the test waits."""
+        thread = self._driver_thread
+        entry = self._parked.pop(thread, None)
+        if entry is not None:
+            self.cancel(entry)
+        self._enter(self.driver)
+        thread.throw(exc)
+
+    # --- threads
+
+    def _process_of(self, thread: greenlet.greenlet) -> Process:
+        process = getattr(thread, "process", None)
+        return self.driver if process is None else process
+
+    def process_of_caller(self) -> Process:
+        """The process whose code called; the driver for any greenlet that the kernel did not make."""
+        return self._process_of(greenlet.getcurrent())
+
+    def _enter(self, process: Process) -> None:
+        running = self.current
+        if process is not running:
+            self.cells.switch(running, process)
+            self.current = self.cells.running = process
+
+    def _resume(self, thread: Any, value: object = True) -> None:
+        process = getattr(thread, "process", None) or self.driver
+        if process.dead:
+            return
+        if process is not self.current:
+            self.cells.switch(self.current, process)
+            self.current = self.cells.running = process
+        thread.switch(value)
+
+    def spawn(self, process: Process, function: Callable[..., object], *args: object) -> Thread:
+        """A new thread of this process; it begins at this instant."""
+        thread = Thread(lambda _: function(*args), self._scheduler)
+        thread.process = process
+        process.threads.append(thread)
+        self.soon(self._resume, thread)
+        return thread
+
+    def park(self, deadline_ns: int | None = None, reason: str = "") -> bool:
+        """Let others run until somebody wakes the caller (True) or the deadline has come (False)."""
+        if self.closed:
+            raise WorldStopped("the simulation is over; nothing can be waited for")
+        thread = greenlet.getcurrent()
+        process = self._process_of(thread)
+        process.polls = 0
+        if thread.__class__ is Thread:
+            thread.waiting_for = reason
+        else:
+            process.own["waiting_for"] = reason
+            self._driver_thread = thread
+        if self.steps - self._steps_then > self.max_steps:
+            self._spinning(process)
+        self._parked[thread] = None if deadline_ns is None else self.at(deadline_ns, self._expire, thread)
+        woken: bool = self._scheduler.switch()
+        if process.pending:
+            self.deliver(process)
+        return woken
+
+    def sleep(self, seconds: float, reason: str = "its sleep to end") -> None:
+        """Park for so many seconds; a signal whose handler returns does not shorten it (PEP 475)."""
+        deadline_ns = self.now_ns + max(0, round(seconds * SECOND))
+        self.park(deadline_ns, reason)
+        while self.now_ns < deadline_ns:
+            self.park(deadline_ns, reason)
+
+    def _spinning(self, process: Process) -> None:
+        steps, self._steps_then = self.steps - self._steps_then, self.steps
+        error = Spinning(
+            f"{steps} steps within one virtual second, at {self.now_ns / SECOND:.6f} s; "
+            f"the last was made by {process.name}. Who waits:\n{self.describe_waiters()}"
+        )
+        self.soon(self._raise_in_driver, error)
+
+    def _expire(self, thread: Any) -> None:
+        if thread in self._parked:
+            del self._parked[thread]
+            self._resume(thread, False)
+
+    def wake(self, thread: Any) -> None:
+        """Let a parked thread go on at this instant; one that is not parked is no error."""
+        if thread in self._parked:
+            entry = self._parked.pop(thread)
+            if entry is not None:
+                self.cancel(entry)
+            self.soon(self._resume, thread)
+
+    def is_parked(self, thread: Any) -> bool:
+        """Does this thread wait?"""
+        return thread in self._parked
+
+    def parked_until_ns(self, thread: Any) -> int | None:
+        """The deadline of a parked thread, if it has one."""
+        entry = self._parked.get(thread)
+        return None if entry is None else int(entry[0])
+
+    @property
+    def driver_thread(self) -> Any:
+        """The greenlet in which the test runs."""
+        return self._driver_thread
+
+    def wait_in(self, waiters: dict[Any, None], deadline_ns: int | None, reason: str) -> bool:
+        """Park in a collection of waiters, and leave it at the end."""
+        thread = greenlet.getcurrent()
+        waiters[thread] = None
+        try:
+            return self.park(deadline_ns, reason)
+        finally:
+            waiters.pop(thread, None)
+
+    def poll_point(self) -> None:
+        """The caller looks at something that others change: the first looks are free, further ones cost time.
+
+        So `while not result.ready(): pass` ends, and a single look stays exact.
+        """
+        process = self._process_of(greenlet.getcurrent())
+        process.polls += 1
+        if process.polls > FREE_POLLS:
+            polls = process.polls
+            self.park(self.now_ns + POLL_NS, "the next look")
+            process.polls = polls
+
+    # --- processes
+
+    def new_pid(self) -> int:
+        """The next free number."""
+        self._next_pid += 1
+        return self._next_pid - 1
+
+    def bury(self, process: Process) -> None:
+        """Nothing of this process runs again: not a thread, not a `finally`, not at interpreter exit."""
+        process.dead = True
+        for thread in process.threads:
+            entry = self._parked.pop(thread, None)
+            if entry is not None:
+                self.cancel(entry)
+            if not thread.dead:
+                keep_for_ever(thread)
+        process.threads = [thread for thread in process.threads if not thread.dead]
+
+    def leave(self) -> None:
+        """Give up the processor for good: the end of a dead process' running thread."""
+        self._scheduler.switch()
+
+    def close(self) -> None:
+        """The end of the world: the driver's cells stand again, and nothing can run."""
+        self.closed = True
+        self._enter(self.driver)
+        self.agenda.clear()
+        self._parked.clear()

@@ -1,0 +1,1 @@
+"""Addresses, wires and the servers that are not brokers only; nothing leaves the process."""

@@ -1,0 +1,1 @@
+"""What a Unix process sees: descriptors, pipes, polling, fork, signals. Has never heard of Celery."""

@@ -1,0 +1,158 @@
+"""epoll(7) and poll(2) on simulated files: both park, and are woken by the event, never by looking again."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+import greenlet
+
+from tasksim.kernel.loop import SECOND
+from tasksim.unix.descriptors import ERR, FIRST_DESCRIPTOR, HUP, IN, NVAL, Descriptors, File
+
+
+class Epoll:
+    """select.epoll, level-triggered.
+
+    Only files that were seen ready or have changed since are looked at, so a poll costs the same with many descriptors.
+    """
+
+    def __init__(self, system: Descriptors) -> None:
+        self._system, self._kernel = system, system.kernel
+        self._interest: dict[int, tuple[File, int]] = {}
+        self._candidates: dict[int, None] = {}
+        self._waiter: Any = None
+
+    def register(self, descriptor: int, mask: int) -> None:
+        """EPOLL_CTL_ADD."""
+        file = self._system.file(descriptor)
+        known = self._interest.get(descriptor)
+        if known is not None:
+            if known[0].references and known[0] is file:
+                raise FileExistsError(errno.EEXIST, "File exists")
+            self.forget(descriptor, known[0])
+        self._interest[descriptor] = file, mask
+        file.watchers[self] = descriptor
+        self.notice(descriptor)
+
+    def modify(self, descriptor: int, mask: int) -> None:
+        """EPOLL_CTL_MOD."""
+        if descriptor not in self._interest:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        self._interest[descriptor] = self._interest[descriptor][0], mask
+        self.notice(descriptor)
+
+    def unregister(self, descriptor: int) -> None:
+        """EPOLL_CTL_DEL."""
+        known = self._interest.get(descriptor)
+        if known is None:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        self.forget(descriptor, known[0])
+
+    def forget(self, descriptor: int, file: File) -> None:
+        """A closed file leaves the set by itself (epoll(7))."""
+        if self._interest.get(descriptor, (None,))[0] is file:
+            del self._interest[descriptor]
+            self._candidates.pop(descriptor, None)
+        file.watchers.pop(self, None)
+
+    def notice(self, descriptor: int) -> None:
+        """A file may have become ready."""
+        self._candidates[descriptor] = None
+        if self._waiter is not None:
+            self._kernel.wake(self._waiter)
+
+    def _ready(self) -> list[tuple[int, int]]:
+        ready = []
+        for descriptor in list(self._candidates):
+            file, mask = self._interest[descriptor]
+            events = file.events() & (mask | ERR | HUP)
+            if events:
+                ready.append((descriptor, events))
+            else:
+                del self._candidates[descriptor]
+        return ready
+
+    def poll(self, timeout: float | None = -1, maxevents: int = -1) -> list[tuple[int, int]]:
+        """Wait until something is ready; `timeout` in seconds, none or a negative one waits for ever."""
+        kernel = self._kernel
+        ready = self._ready()
+        if ready or timeout == 0:
+            return ready
+        deadline_ns = None if timeout is None or timeout < 0 else kernel.now_ns + round(timeout * SECOND)
+        while True:
+            self._waiter = greenlet.getcurrent()
+            try:
+                woken = kernel.park(deadline_ns, "its connections and timers")
+            finally:
+                self._waiter = None
+            ready = self._ready()
+            if ready or not woken:
+                return ready
+
+    def close(self) -> None:
+        """The set is empty."""
+        for descriptor, (file, _) in list(self._interest.items()):
+            self.forget(descriptor, file)
+
+    def fileno(self) -> int:
+        """Not a descriptor that anybody may use."""
+        return -1
+
+
+def wait_for(system: Descriptors, files: list[tuple[File, int]], timeout: float | None) -> list[int]:
+    """poll(2): the events of each file, in order; waits until one has any or `timeout` seconds have passed."""
+    kernel = system.kernel
+    deadline_ns = None if timeout is None or timeout < 0 else kernel.now_ns + round(timeout * SECOND)
+    while True:
+        events = [file.events() & (mask | ERR | HUP) for file, mask in files]
+        if any(events) or (deadline_ns is not None and kernel.now_ns >= deadline_ns):
+            return events
+        thread = greenlet.getcurrent()
+        for file, _ in files:
+            file.waiters[thread] = None
+        try:
+            kernel.park(deadline_ns, "one of its descriptors")
+        finally:
+            for file, _ in files:
+                file.waiters.pop(thread, None)
+
+
+class Poll:
+    """select.poll; a closed descriptor gives POLLNVAL, real ones are looked at without waiting."""
+
+    def __init__(self, system: Descriptors, real: Callable[[], Any]) -> None:
+        self._system, self._real = system, real
+        self._masks: dict[int, int] = {}
+
+    def register(self, descriptor: Any, mask: int = IN) -> None:
+        """Watch a descriptor, or an object with `fileno`."""
+        self._masks[descriptor if type(descriptor) is int else descriptor.fileno()] = mask
+
+    modify = register
+
+    def unregister(self, descriptor: Any) -> None:
+        """No longer watch it."""
+        del self._masks[descriptor if type(descriptor) is int else descriptor.fileno()]
+
+    def poll(self, timeout: float | None = None) -> list[tuple[int, int]]:
+        """`timeout` is in milliseconds, as select.poll has it."""
+        system = self._system
+        simulated = {fd: mask for fd, mask in self._masks.items() if fd >= FIRST_DESCRIPTOR}
+        outside = {fd: mask for fd, mask in self._masks.items() if fd < FIRST_DESCRIPTOR}
+        if outside:
+            poller = self._real()
+            for fd, mask in outside.items():
+                poller.register(fd, mask)
+            if not simulated:
+                found: list[tuple[int, int]] = poller.poll(timeout)
+                return found
+            found = poller.poll(0)
+            if found:
+                return found
+        gone = [(fd, NVAL) for fd in simulated if not system.has(fd)]
+        open_ones = [fd for fd in simulated if system.has(fd)]
+        seconds = 0 if gone else None if timeout is None else timeout / 1000
+        events = wait_for(system, [(system.file(fd), simulated[fd]) for fd in open_ones], seconds)
+        return gone + [(fd, seen) for fd, seen in zip(open_ones, events, strict=True) if seen]

@@ -1,0 +1,38 @@
+"""A simulated Unix process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tasksim.kernel.process import Process
+
+if TYPE_CHECKING:
+    from tasksim.unix.descriptors import File
+
+Handler = Callable[[int, Any], Any] | int | None
+
+
+class UnixProcess(Process):
+    """Descriptors, signal handlers, children and exit status.
+
+    Attributes:
+        status: as waitpid(2) gives it, None while the process lives.
+        zombie: it has ended and can be waited for.
+        dies_with_parent: PR_SET_PDEATHSIG is set, as Celery's pool processes do.
+        waiters: threads that wait for its end.
+    """
+
+    parent: UnixProcess | None
+
+    def __init__(self, pid: int, name: str, parent: UnixProcess | None = None, *, forked: bool = False) -> None:
+        super().__init__(pid, name, parent)
+        self.children: list[UnixProcess] = []
+        self.files: dict[int, File] = dict(parent.files) if forked and parent else {}
+        self.handlers: dict[int, Handler] = dict(parent.handlers) if forked and parent else {}
+        self.blocked: set[int] = set(parent.blocked) if forked and parent else set()
+        self.waiters: dict[Any, None] = {}
+        self.zombie = self.dies_with_parent = False
+        self.status: int | None = None
+        for file in self.files.values():
+            file.references += 1

@@ -1,0 +1,91 @@
+"""Signals: handlers, masks, delivery to the main thread."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+from collections.abc import Iterable
+
+import greenlet
+
+from tasksim.kernel.loop import Kernel
+from tasksim.unix.process import Handler, UnixProcess
+
+#: Signals whose default action is to do nothing (signal(7)).
+_IGNORED = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+
+
+class Signals:
+    """System calls about signals."""
+
+    kernel: Kernel
+    processes: dict[int, UnixProcess]
+
+    def exit(self, process: UnixProcess, status: int) -> None:
+        """End a process; see `fork`."""
+        raise NotImplementedError
+
+    def kill(self, pid: int, number: int) -> None:
+        """kill(2) to one simulated process."""
+        process = self.processes.get(pid)
+        if process is None:
+            raise ProcessLookupError(errno.ESRCH, "No such process")
+        if number == 0 or process.dead:
+            return
+        handler = process.handlers.get(number, signal.SIG_DFL)
+        if number == signal.SIGKILL:
+            self.exit(process, number)
+        elif handler == signal.SIG_IGN or (handler == signal.SIG_DFL and number in _IGNORED):
+            return
+        elif handler == signal.SIG_DFL and number not in process.blocked:
+            self.exit(process, number)
+        else:
+            process.pending.append(number)
+            if self.kernel.process_of_caller() is process:
+                self.deliver(process)
+            elif process.threads:
+                self.kernel.wake(process.threads[0])
+
+    def deliver(self, process: UnixProcess) -> None:
+        """Run the handlers of pending signals; only in the main thread, as in CPython."""
+        if not process.threads or greenlet.getcurrent() is not process.threads[0]:
+            return
+        for number in [one for one in process.pending if one not in process.blocked]:
+            process.pending.remove(number)
+            handler = process.handlers.get(number, signal.SIG_DFL)
+            if handler == signal.SIG_DFL:
+                if number not in _IGNORED:
+                    self.exit(process, number)
+            elif callable(handler):
+                handler(number, sys._getframe())
+
+    def _caller(self) -> UnixProcess:
+        process = self.kernel.current
+        assert isinstance(process, UnixProcess)
+        return process
+
+    def set_handler(self, number: int, handler: Handler) -> Handler:
+        """signal.signal."""
+        process = self._caller()
+        old = process.handlers.get(number, signal.SIG_DFL)
+        process.handlers[number] = handler
+        return old
+
+    def get_handler(self, number: int) -> Handler:
+        """signal.getsignal."""
+        return self._caller().handlers.get(number, signal.SIG_DFL)
+
+    def set_mask(self, how: int, numbers: Iterable[int]) -> set[int]:
+        """signal.pthread_sigmask."""
+        process = self._caller()
+        old = set(process.blocked)
+        if how == signal.SIG_BLOCK:
+            process.blocked |= set(numbers)
+        elif how == signal.SIG_UNBLOCK:
+            process.blocked -= set(numbers)
+        else:
+            process.blocked = set(numbers)
+        if process.pending:
+            self.deliver(process)
+        return old
