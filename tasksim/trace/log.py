@@ -1,0 +1,196 @@
+"""The trace: what happened, in the order in which it happened, and who wants to hear of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from os import PathLike
+from typing import overload
+
+from tasksim.events import KINDS, Event
+from tasksim.trace import lines, store
+from tasksim.trace.pattern import Pattern, event_kind, process_name
+from tasksim.trace.query import Attempt, Index, TaskTrace
+
+__all__ = ["Trace"]
+
+Callback = Callable[[Event], object]
+
+
+class Trace(Sequence[Event]):
+    """An append-only sequence of events.
+
+    Args:
+        events: what it begins with.
+        metadata: what a file of it says besides: seed, versions; what JSON can hold. Not part of the digest.
+    """
+
+    def __init__(self, events: Iterable[Event] = (), *, metadata: Mapping[str, object] | None = None) -> None:
+        self.metadata = dict(metadata or {})
+        self._events = list(events)
+        self._append = self._events.append
+        self._callbacks: dict[type[Event], tuple[Callback, ...]] = {}
+        self._index = Index(self._events)
+        self._hash = sha256()
+        self._hashed = 0
+
+    # --- recording
+
+    def record(self, event: Event) -> None:
+        """Append an event, then call who subscribed to its kind, in the order of subscription."""
+        self._append(event)
+        callbacks = self._callbacks.get(type(event))
+        if callbacks is not None:
+            for callback in callbacks:
+                callback(event)
+
+    def subscribe(self, kind: type[Event] | str | None, callback: Callback) -> Callable[[], None]:
+        """Have a function called with each event of a kind from now on, after it was appended.
+
+        Args:
+            kind: a class of `tasksim.events` (its subclasses are meant too), its name, or None for all events.
+            callback: a function of the event. It may record, subscribe and unsubscribe; a change of subscriptions
+                holds from the next event on.
+
+        Returns:
+            A function that ends the subscription.
+        """
+        root = event_kind(kind)
+        kinds = [known for known in KINDS.values() if issubclass(known, root)]
+        for known in kinds:
+            self._callbacks[known] = (*self._callbacks.get(known, ()), callback)
+        subscribed = True
+
+        def unsubscribe() -> None:
+            nonlocal subscribed
+            if subscribed:
+                subscribed = False
+                for known in kinds:
+                    self._drop(known, callback)
+
+        return unsubscribe
+
+    def _drop(self, kind: type[Event], callback: Callback) -> None:
+        left = list(self._callbacks[kind])
+        left.remove(callback)
+        if left:
+            self._callbacks[kind] = tuple(left)
+        else:
+            del self._callbacks[kind]
+
+    # --- a sequence
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._events)
+
+    @overload
+    def __getitem__(self, index: int) -> Event: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Event]: ...
+
+    def __getitem__(self, index: int | slice) -> Event | list[Event]:
+        return self._events[index]
+
+    def __repr__(self) -> str:
+        until = f", until {lines.seconds(self._events[-1].time)} s" if self._events else ""
+        return f"<Trace: {len(self._events)} events{until}>"
+
+    # --- questions
+
+    def pattern(self, kind: type[Event] | str | None = None, nth: int = 1, **fields: object) -> Pattern:
+        """A pattern that knows the tasks of this trace: `task` can be asked of every kind that carries an id.
+
+        Args:
+            kind: a class of `tasksim.events` (its subclasses are meant too), its name, or None for any event.
+            nth: which occurrence, counted from 1.
+            fields: what is wanted; see `tasksim.trace.pattern`.
+
+        Raises:
+            UsageError: no such event, no such field, or `nth` is not a positive whole number.
+        """
+        return Pattern(kind, fields, nth, names=self._index.task_name)
+
+    def where(self, kind: type[Event] | str | None = None, /, **fields: object) -> list[Event]:
+        """The events of a kind whose fields are as wanted; arguments and errors as of `pattern`."""
+        fits = Pattern(kind, fields, names=self._index.task_name).fits
+        return [event for event in self._events if fits(event)]
+
+    def of(self, target: object) -> TaskTrace:
+        """What became of one call, or of all calls of one task.
+
+        Args:
+            target: a result or a task's id; or a task or its name. Of a group's result: all of its members.
+
+        Raises:
+            UsageError: it is none of these.
+        """
+        return self._index.of(target)
+
+    def by(self, who: object) -> list[Event]:
+        """The events of a process, or of a worker with its pool processes.
+
+        Args:
+            who: "w1/2", "client", "beat", "broker"; or a worker: "w1", or its handle.
+
+        Raises:
+            UsageError: it is neither a name nor a handle.
+        """
+        name = process_name(who)
+        inside = name + "/"
+        return [event for event in self._events if event.process == name or event.process.startswith(inside)]
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Every execution of every task, in the order in which they began."""
+        return self._index.attempts()
+
+    @property
+    def starts(self) -> list[float]:
+        """When each of them began, in virtual seconds since the start."""
+        return [attempt.started for attempt in self._index.attempts()]
+
+    # --- as text
+
+    def text(
+        self,
+        *,
+        width: int = 100,
+        events: Iterable[type[Event] | str] | None = None,
+        last: int | None = None,
+        detail: bool = True,
+    ) -> str:
+        """The timeline as text; arguments as of `tasksim.report.text.timeline`."""
+        return lines.timeline(self, width=width, events=events, last=last, detail=detail)
+
+    def digest(self) -> str:
+        """A SHA-256 over all events, in hexadecimal; equal if and only if the events are equal."""
+        for event in self._events[self._hashed :]:
+            self._hash.update(store.event_line(event).encode("ascii") + b"\n")
+        self._hashed = len(self._events)
+        return self._hash.hexdigest()
+
+    def save(self, path: str | PathLike[str], **metadata: object) -> None:
+        """Write it to a file of JSON lines.
+
+        Args:
+            path: where; what is there is replaced.
+            metadata: what the header is to say, besides what `self.metadata` has.
+
+        Raises:
+            UsageError: the metadata is not what JSON can hold.
+        """
+        store.write(path, self._events, {**self.metadata, **metadata})
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Trace:
+        """Read what `save` wrote.
+
+        Raises:
+            TraceError: it cannot be read; the message names the file, the line and the reason.
+        """
+        metadata, events = store.read(path)
+        return cls(events, metadata=metadata)
