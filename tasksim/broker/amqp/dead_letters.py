@@ -1,0 +1,83 @@
+"""What a message carries when it goes to a dead-letter exchange (docs "dlx"), and when it has gone in a circle."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from tasksim.broker.base import SECOND, Shared
+from tasksim.message import Message
+
+__all__ = ["dead_copy", "goes_in_circles", "known_deaths"]
+
+#: Since 3.13 messages also carry x-last-death-* (rabbit's module mc).
+_LAST_DEATHS = (3, 13)
+#: Since 4.0 the server no longer believes an x-death that a client published (docs "dlx").
+_OWN_DEATHS = (4, 0)
+
+
+def known_deaths(message: Message, version: tuple[int, ...]) -> tuple[dict[str, Any], ...]:
+    """The deaths a published message has behind it, latest first."""
+    headers = message.properties.get("application_headers")
+    if version >= _OWN_DEATHS or not headers or not isinstance(headers.get("x-death"), list):
+        return ()
+    return tuple(death for death in headers["x-death"] if isinstance(death, dict))
+
+
+def dead_copy(message: Message, queue: str, reason: str, exchange: str, key: str | None, shared: Shared) -> Message:
+    """The message as it is published to the dead-letter exchange.
+
+    Args:
+        message: what was rejected, expired or dropped.
+        queue: the queue it was in.
+        reason: "rejected", "expired", "maxlen" or "delivery_limit".
+        exchange: the dead-letter exchange.
+        key: the dead-letter routing key; None keeps the message's own.
+        shared: clock and version.
+    """
+    properties = dict(message.properties)
+    headers = dict(properties.get("application_headers") or {})
+    deaths = message.deaths or known_deaths(message, shared.version)
+    deaths = _one_more(deaths, message, queue, reason, shared)
+    headers["x-death"] = [dict(death) for death in deaths]
+    for name, value in (("reason", reason), ("queue", queue), ("exchange", message.exchange)):
+        headers.setdefault(f"x-first-death-{name}", value)
+        if shared.version >= _LAST_DEATHS:
+            headers[f"x-last-death-{name}"] = value
+    properties["application_headers"] = headers
+    # Otherwise it might expire again where it goes (docs "dlx": the expiration property is removed).
+    properties.pop("expiration", None)
+    copy = Message(message.number, exchange, message.routing_key if key is None else key, properties, message.body)
+    copy.deaths = deaths
+    return copy
+
+
+def _one_more(
+    deaths: tuple[dict[str, Any], ...], message: Message, queue: str, reason: str, shared: Shared
+) -> tuple[dict[str, Any], ...]:
+    # One entry for each pair of queue and reason, the latest in front (docs "dlx", "Effects on dead-lettered
+    # messages").
+    others = [death for death in deaths if (death.get("queue"), death.get("reason")) != (queue, reason)]
+    same = next((death for death in deaths if (death.get("queue"), death.get("reason")) == (queue, reason)), None)
+    if same is not None:
+        return ({**same, "count": same.get("count", 0) + 1}, *others)
+    seconds = (shared.epoch_ns + shared.timers.now_ns) // SECOND
+    death: dict[str, Any] = {
+        "count": 1,
+        "reason": reason,
+        "queue": queue,
+        "time": datetime.fromtimestamp(seconds, tz=timezone.utc).replace(tzinfo=None),  # noqa: UP017 (as py-amqp)
+        "exchange": message.exchange,
+        "routing-keys": [message.routing_key],
+    }
+    if message.expiration_ms is not None:
+        death["original-expiration"] = str(message.expiration_ms)
+    return (death, *others)
+
+
+def goes_in_circles(deaths: tuple[dict[str, Any], ...], queue: str) -> bool:
+    """The message was in this queue before, and no client rejected it since (rabbit's mc:is_death_cycle)."""
+    for index, death in enumerate(deaths):
+        if death.get("queue") == queue:
+            return all(one.get("reason") != "rejected" for one in deaths[: index + 1])
+    return False

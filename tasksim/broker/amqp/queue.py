@@ -1,0 +1,323 @@
+"""A queue: who is next, in which order, and what becomes of messages that wait too long or are too many."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from tasksim.broker.amqp.dead_letters import dead_copy, goes_in_circles
+from tasksim.broker.amqp.ready import Ready
+from tasksim.broker.base import MILLISECOND
+from tasksim.broker.snapshot import QueueRow
+from tasksim.events import DeadLettered, Dropped, MessageExpired, Queued, Requeued
+from tasksim.message import Message
+
+if TYPE_CHECKING:
+    from tasksim.broker.amqp.connection import ServerConnection
+    from tasksim.broker.amqp.consumer import Consumer
+    from tasksim.broker.amqp.exchange import Exchange
+    from tasksim.broker.amqp.vhost import VirtualHost
+
+__all__ = ["Queue"]
+
+#: Quorum queues drop what came back more often (docs "quorum-queues": 20 since 4.0, no limit before).
+_DELIVERY_LIMIT = 20
+
+
+class Queue:
+    """A queue.
+
+    Attributes:
+        owner: the connection that alone may use it; None for any.
+        ready: how many messages wait.
+        unacked: how many are with consumers.
+        consumers: all of them, in the order of subscribing.
+        ring: those that can take a message, the next one first; a full one leaves it and comes back at its end
+            (rabbit_queue_consumers).
+        incoming: exchanges that have a binding to this queue.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        vhost: VirtualHost,
+        *,
+        durable: bool = False,
+        owner: ServerConnection | None = None,
+        auto_delete: bool = False,
+        arguments: dict[str, Any] | None = None,
+    ) -> None:
+        self.name, self.vhost, self.shared = name, vhost, vhost.shared
+        self.durable, self.owner, self.auto_delete = durable, owner, auto_delete
+        self.arguments = arguments or {}
+        self._read_arguments(self.arguments)
+        self.ready = self.unacked = 0
+        self.consumers: dict[Consumer, None] = {}
+        self.ring: deque[Consumer] = deque()
+        self.incoming: dict[Exchange, None] = {}
+        self.deleted = False
+        self._acking = 0
+        self._had_consumers = self._running = False
+        self._expiring = False
+        self._expiry: Any = None
+        self._lease: Any = None
+        self.touch()
+
+    def _read_arguments(self, arguments: dict[str, Any]) -> None:
+        self.quorum = arguments.get("x-queue-type") == "quorum"
+        self.ttl_ns = _scaled(arguments.get("x-message-ttl"))
+        self.lease_ns = _scaled(arguments.get("x-expires"))
+        self.max_length: int | None = arguments.get("x-max-length")
+        self.overflow: str = arguments.get("x-overflow", "drop-head")
+        self.dead_letter_exchange: str | None = arguments.get("x-dead-letter-exchange")
+        self.dead_letter_key: str | None = arguments.get("x-dead-letter-routing-key")
+        self.consumer_timeout_ns = _scaled(arguments.get("x-consumer-timeout"))
+        limit = _DELIVERY_LIMIT if self.shared.version >= (4, 0) else -1
+        # -1 is no limit, as is having no consumers that could return a message.
+        self.delivery_limit: int = arguments.get("x-delivery-limit", limit)
+        self._messages = Ready(arguments.get("x-max-priority") or 0, self.quorum)
+
+    def __repr__(self) -> str:
+        return f"<queue {self.name!r} {self.ready} ready, {self.unacked} unacked>"
+
+    def row(self) -> QueueRow:
+        """The queue at this instant."""
+        exclusive, consumers = self.owner is not None, len(self.consumers)
+        return QueueRow(self.name, self.ready, self.unacked, consumers, self.durable, exclusive, self.vhost.name)
+
+    # --- messages in
+
+    def publish(self, message: Message) -> bool:
+        """Take a message in and hand on what can be handed on; False if the queue is full and refuses."""
+        if self.max_length is not None and self.overflow != "drop-head" and self.ready >= self.max_length:
+            # docs "maxlength", "Overflow behaviour"
+            if self.overflow != "reject-publish-dlx" or not self._dead_letter(message, "maxlen"):
+                self._drop(message, "maxlen")
+            return False
+        if self.ttl_ns is not None or message.expiration_ms is not None:
+            self._stamp(message)
+        self._messages.put(message)
+        self.ready += 1
+        shared = self.shared
+        shared.record(Queued(shared.now(), "broker", message.number, self.name, message.task_id))
+        if self.ring:
+            self.run()
+        if self.ready:
+            self._trim()
+        return True
+
+    def requeue(self, messages: list[Message], reason: str) -> None:
+        """Put messages back; the caller lets the queue run afterwards."""
+        shared, back = self.shared, []
+        for message in messages:
+            if self.deleted:
+                self._drop(message, "queue deleted")
+                continue
+            message.redelivered = True
+            if self.quorum and self._came_back_too_often(message):
+                if not self._dead_letter(message, "delivery_limit"):
+                    self._drop(message, "delivery_limit")
+                continue
+            back.append(message)
+            shared.record(Requeued(shared.now(), "broker", message.number, self.name, reason, message.task_id))
+        if back:
+            self._messages.put_back(back)
+            self.ready += len(back)
+            self._trim()
+
+    def _came_back_too_often(self, message: Message) -> bool:
+        # docs "quorum-queues", "Poison message handling"
+        message.returns += 1
+        headers = dict(message.properties.get("application_headers") or {})
+        headers["x-delivery-count"] = message.returns
+        message.properties = {**message.properties, "application_headers": headers}
+        return 0 <= self.delivery_limit < message.returns
+
+    # --- messages out
+
+    def pop(self) -> Message:
+        """The next message; there must be one."""
+        self.ready -= 1
+        return self._messages.pop()
+
+    def run(self) -> None:
+        """Hand messages to consumers, in turn, while there are both."""
+        if self._running:
+            return  # a consumer has answered within its delivery; the loop below goes on
+        self._running = True
+        try:
+            ring = self.ring
+            while self.ready and ring:
+                consumer = ring.popleft()
+                channel = consumer.channel
+                if channel.full or (consumer.prefetch and consumer.unacked >= consumer.prefetch):
+                    channel.blocked[consumer] = None
+                    continue
+                message = self.pop()
+                self.enter(consumer)
+                channel.deliver(consumer, self, message)
+                if self._expiring:
+                    self.expire()
+        finally:
+            self._running = False
+
+    def enter(self, consumer: Consumer) -> None:
+        """A consumer can take messages: it goes to the end of the ring, but before those of lower priority.
+
+        docs "consumer-priority"; a consumer of lower priority gets messages only when all of higher priority are full.
+        """
+        ring = self.ring
+        if not ring or ring[-1].priority >= consumer.priority:
+            ring.append(consumer)
+            return
+        index = next(index for index, other in enumerate(ring) if other.priority < consumer.priority)
+        ring.insert(index, consumer)
+
+    def purge(self, reason: str) -> int:
+        """Drop what is ready; what is with consumers stays with them (docs "queues", purge)."""
+        dropped = self.ready
+        while self.ready:
+            self._drop(self.pop(), reason)
+        self._await_expiry(None)
+        return dropped
+
+    # --- consumers
+
+    def add_consumer(self, consumer: Consumer) -> None:
+        """A consumer subscribes."""
+        self.consumers[consumer] = None
+        self._had_consumers = True
+        if not consumer.no_ack:
+            self._acking += 1
+            self.shared.served[self] = None
+        self.enter(consumer)
+        self.touch()
+        self.run()
+
+    def remove_consumer(self, consumer: Consumer) -> None:
+        """A consumer is gone; whoever removes it asks `abandoned` afterwards."""
+        del self.consumers[consumer]
+        if consumer in self.ring:
+            self.ring.remove(consumer)
+        if not consumer.no_ack:
+            self._acking -= 1
+            if not self._acking:
+                self.shared.served.pop(self, None)
+        self.touch()
+
+    @property
+    def abandoned(self) -> bool:
+        """An auto-delete queue whose last consumer has gone (spec queue.declare.auto-delete)."""
+        return self.auto_delete and self._had_consumers and not self.consumers and not self.deleted
+
+    # --- its end
+
+    def touch(self) -> None:
+        """The queue is used: its lease (x-expires; docs "ttl", "Queue TTL") begins anew."""
+        if self.lease_ns is None:
+            return
+        timers = self.shared.timers
+        if self._lease is not None:
+            timers.cancel(self._lease)
+            self._lease = None
+        if not self.consumers and not self.deleted and self.shared.running:
+            self._lease = timers.at(timers.now_ns + self.lease_ns, self.delete, "queue expired")
+
+    def delete(self, reason: str = "queue deleted") -> int:
+        """Delete the queue; gives the number of messages that were ready."""
+        self.deleted = True
+        self.vhost.remove_queue(self)
+        if self.owner is not None:
+            self.owner.exclusive.pop(self, None)
+        for consumer in list(self.consumers):
+            self.remove_consumer(consumer)
+            consumer.channel.cancelled_by_server(consumer)
+        dropped = self.purge(reason)
+        self.shared.unacked -= self.unacked
+        self.unacked = 0
+        self.touch()
+        return dropped
+
+    def go_down(self) -> None:
+        """The server stops: keep what is persistent (docs "queues", "Durability"); a quorum queue keeps all."""
+        self._await_expiry(None)
+        self.touch()
+        for message in [] if self.quorum else self._messages.pop_transient():
+            self.ready -= 1
+            self._drop(message, "server restarted")
+
+    def come_up(self) -> None:
+        """The server runs again."""
+        self.touch()
+        self._trim()
+
+    # --- too long, too many
+
+    def _stamp(self, message: Message) -> None:
+        # docs "ttl": the lower of the queue's and the message's own time to live.
+        own_ns = _scaled(message.expiration_ms)
+        message.expires_ns = self.shared.timers.now_ns + min(ns for ns in (own_ns, self.ttl_ns) if ns is not None)
+        self._expiring = True
+
+    def _trim(self) -> None:
+        if self.max_length is not None and self.overflow == "drop-head":
+            # docs "maxlength": from the front, which is where the oldest are.
+            while self.ready > self.max_length:
+                message = self.pop()
+                if not self._dead_letter(message, "maxlen"):
+                    self._drop(message, "maxlen")
+        if self._expiring:
+            self.expire()
+
+    def expire(self) -> None:
+        """Drop or dead-letter what has been at the head for too long."""
+        shared = self.shared
+        while (message := self._messages.pop_expired(shared.timers.now_ns)) is not None:
+            self.ready -= 1
+            shared.record(MessageExpired(shared.now(), "broker", message.number, self.name, message.task_id))
+            self._dead_letter(message, "expired")
+        self._await_expiry(self._messages.next_end_ns())
+
+    def _await_expiry(self, due_ns: int | None) -> None:
+        timers = self.shared.timers
+        if self._expiry is not None:
+            timers.cancel(self._expiry)
+            self._expiry = None
+        if due_ns is None or not self.shared.running:
+            self.shared.flowing.pop(self, None)
+            return
+        if self.dead_letter_exchange is not None:
+            self.shared.flowing[self] = None
+        self._expiry = timers.at(due_ns, self.expire)
+
+    def reject(self, message: Message) -> None:
+        """A consumer does not want it back in the queue."""
+        self._dead_letter(message, "rejected")
+
+    def _dead_letter(self, message: Message, reason: str) -> bool:
+        name, shared = self.dead_letter_exchange, self.shared
+        # An exchange that does not exist is as good as none (rabbit_amqqueue_process:with_dlx).
+        if name is None or self.deleted or (name and name not in self.vhost.exchanges):
+            return False
+        copy = dead_copy(message, self.name, reason, name, self.dead_letter_key, shared)
+        event = DeadLettered(
+            shared.now(), "broker", message.number, self.name, name, copy.routing_key, reason, message.task_id
+        )
+        shared.record(event)
+        queues = self.vhost.route(copy)
+        if not queues:
+            shared.record(Dropped(shared.now(), "broker", message.number, None, "unroutable", message.task_id))
+        for queue in queues:
+            if reason != "rejected" and goes_in_circles(copy.deaths, queue.name):
+                queue._drop(copy, "dead-letter cycle")
+            else:
+                queue.publish(copy.copy())
+        return True
+
+    def _drop(self, message: Message, reason: str) -> None:
+        shared = self.shared
+        shared.record(Dropped(shared.now(), "broker", message.number, self.name, reason, message.task_id))
+
+
+def _scaled(milliseconds: int | None) -> int | None:
+    return None if milliseconds is None else milliseconds * MILLISECOND

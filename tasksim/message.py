@@ -1,0 +1,93 @@
+"""A message as a server holds it, and the numbers by which events tell messages, deliveries and connections apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+__all__ = ["Message", "Serials"]
+
+
+class Serials:
+    """Counters shared by all servers of a simulation, so that a number means one thing in the whole trace."""
+
+    __slots__ = ("connection", "delivery", "message")
+
+    def __init__(self) -> None:
+        self.message: Callable[[], int] = count(1).__next__
+        self.delivery: Callable[[], int] = count(1).__next__
+        self.connection: Callable[[], int] = count(1).__next__
+
+
+class Message:
+    """One message in one queue; a message routed to several queues has a copy in each, with the same number.
+
+    Nobody may change `properties` once they were handed over: copies share them.
+
+    Attributes:
+        number: counts what was published, over all servers; see `tasksim.events`.
+        exchange, routing_key: as the consumer will be told.
+        properties: by py-amqp's names (`application_headers`, `delivery_mode`, `priority`, `expiration`, ...).
+        task_id, task, retries, eta: Celery's headers; None where the message carries no task.
+        position: its place in its queue's order; kept when it goes out and comes back.
+        redelivered: it went out before.
+        returns: how often it came back; only quorum queues count.
+        expires_ns: when its time in its queue ends.
+        expiration_ms: its own time to live, as the publisher wished.
+        deaths: what x-death tells, latest first.
+    """
+
+    __slots__ = (
+        "body",
+        "deaths",
+        "eta",
+        "exchange",
+        "expiration_ms",
+        "expires_ns",
+        "number",
+        "position",
+        "properties",
+        "redelivered",
+        "retries",
+        "returns",
+        "routing_key",
+        "task",
+        "task_id",
+    )
+
+    def __init__(self, number: int, exchange: str, routing_key: str, properties: dict[str, Any], body: bytes) -> None:
+        self.number = number
+        self.exchange = exchange
+        self.routing_key = routing_key
+        self.properties = properties
+        self.body = body
+        headers = properties.get("application_headers")
+        if headers:
+            self.task_id: str | None = headers.get("id")
+            self.task: str | None = headers.get("task")
+            self.retries: int | None = headers.get("retries")
+            self.eta: str | None = headers.get("eta")
+        else:
+            self.task_id = self.task = self.retries = self.eta = None
+        self.position = 0
+        self.redelivered = False
+        self.returns = 0
+        self.expires_ns: int | None = None
+        self.expiration_ms: int | None = None
+        self.deaths: tuple[dict[str, Any], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<message {self.number} {self.task or self.routing_key}>"
+
+    @property
+    def persistent(self) -> bool:
+        """The publisher asked that it outlive a restart."""
+        return self.properties.get("delivery_mode") == 2
+
+    def copy(self) -> Message:
+        """The same message for another queue, new there."""
+        other = Message(self.number, self.exchange, self.routing_key, self.properties, self.body)
+        other.expiration_ms = self.expiration_ms
+        other.deaths = self.deaths
+        return other
