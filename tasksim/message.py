@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-__all__ = ["Message", "Serials"]
+__all__ = ["Content", "Message", "Serials"]
 
 
 class Serials:
@@ -18,6 +18,18 @@ class Serials:
         self.message: Callable[[], int] = count(1).__next__
         self.delivery: Callable[[], int] = count(1).__next__
         self.connection: Callable[[], int] = count(1).__next__
+
+
+class Content:
+    """A message on a wire: its properties, by py-amqp's names, and its body.
+
+    The properties belong to whoever holds them in common: copy before changing.
+    """
+
+    __slots__ = ("body", "properties")
+
+    def __init__(self, properties: dict[str, Any], body: bytes) -> None:
+        self.properties, self.body = properties, body
 
 
 class Message:

@@ -7,7 +7,7 @@ reserved string of Connection.OpenOk, say) the format here is RabbitMQ's, and py
 
 from __future__ import annotations
 
-from typing import Any
+from tasksim.message import Content
 
 __all__ = ["CONTENT", "FROM_CLIENT", "FROM_SERVER", "HEARTBEAT", "Content", "Method"]
 
@@ -16,18 +16,6 @@ Method = tuple[int, int]
 
 #: Not a method: a heartbeat frame, in either direction, on channel 0.
 HEARTBEAT: Method = (0, 0)
-
-
-class Content:
-    """What follows a method that carries a message.
-
-    `properties` (py-amqp's names) belong to whoever holds them in common: copy before changing.
-    """
-
-    __slots__ = ("body", "properties")
-
-    def __init__(self, properties: dict[str, Any], body: bytes) -> None:
-        self.properties, self.body = properties, body
 
 
 CONNECTION_START = (10, 10)
