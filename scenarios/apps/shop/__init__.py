@@ -1,0 +1,17 @@
+"""An order-processing shop: the small real application that the scenarios and the tutorial share.
+
+Nothing here knows of a simulation. `gateway`, `stock` and `mail` stand for services outside: what they remember is
+kept in their modules, and `reset()` makes all of them forget.
+"""
+
+from shop import gateway, mail, stock
+from shop.celery import app as celery_app
+
+__all__ = ["celery_app", "reset"]
+
+
+def reset() -> None:
+    """Begin anew: no charges, no mail, full shelves, no failures planned."""
+    gateway.reset()
+    mail.reset()
+    stock.reset()

@@ -1,0 +1,196 @@
+"""The pytest plugin: the fixture `sim`, the marker `tasksim`, the seed, and what a failing test says.
+
+pytest loads this module at each start, so it imports nothing but pytest; the engine comes with the first `sim`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Generator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tasksim.simulation import Simulation
+
+__all__ = ["sim", "tasksim_app", "tasksim_options"]
+
+MARKER = (
+    "tasksim(app=None, **options): run the test in a simulated task system; asks for the fixture `sim` by itself. "
+    "`options` are the keyword arguments of tasksim.Simulation: workers, concurrency, seed, start, broker, backend, "
+    "rabbitmq, redis, beat, allow, cells, limits. Markers of class and module are merged, the closest wins."
+)
+
+NO_APP = (
+    "the fixture `sim` needs a Celery app. Name it in the ini file (tasksim_app = package.module:attribute), "
+    "in the marker (@pytest.mark.tasksim(app=...)), or override the fixture `tasksim_app`."
+)
+
+WITH_GIVEN = (
+    "A test with @given runs many times within one `sim`. Write `with tasksim.Simulation(app) as sim:` in its body "
+    "instead; then each example has a simulation of its own."
+)
+
+#: The simulation of a test, and the command that repeats it.
+_running = pytest.StashKey[tuple["Simulation", str]]()
+#: The seed of a session and where it is from.
+_seed = pytest.StashKey[tuple[int, str]]()
+
+
+# --- options
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("tasksim", "simulated Celery")
+    group.addoption(
+        "--tasksim-seed",
+        type=int,
+        metavar="N",
+        help="seed of the simulations that do not set one (default: TASKSIM_SEED, then tasksim_seed, then 0)",
+    )
+    parser.addini("tasksim_app", 'the Celery app of the fixture `sim`: "package.module:attribute"', default="")
+    parser.addini("tasksim_seed", "seed of the simulations that do not set one", default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", MARKER)
+    config.stash[_seed] = _find_seed(config)
+
+
+def _find_seed(config: pytest.Config) -> tuple[int, str]:
+    option = config.getoption("--tasksim-seed")
+    if option is not None:
+        return option, "--tasksim-seed"
+    for text, source in (
+        (os.environ.get("TASKSIM_SEED", ""), "TASKSIM_SEED"),
+        (config.getini("tasksim_seed"), "the ini file"),
+    ):
+        if str(text).strip():
+            try:
+                return int(text), source
+            except ValueError:
+                raise pytest.UsageError(f"the seed in {source} must be a whole number, not {text!r}") from None
+    return 0, "default"
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    seed, source = config.stash[_seed]
+    if source == "default" and config.get_verbosity() < 1:
+        return None
+    return f"tasksim: seed={seed} (from {source})" if source != "default" else f"tasksim: seed={seed} (default)"
+
+
+# --- fixtures
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        names = getattr(item, "fixturenames", None)
+        # Set up last, torn down first: what other fixtures provide outlives the workers that use it.
+        if names is not None and "sim" not in names and item.get_closest_marker("tasksim") is not None:
+            names.append("sim")
+
+
+@pytest.fixture
+def tasksim_app(request: pytest.FixtureRequest) -> Any:
+    """The Celery app of `sim`, or its "package.module:attribute"; override it to make the app in the test suite."""
+    return request.config.getini("tasksim_app") or None
+
+
+@pytest.fixture
+def tasksim_options() -> dict[str, Any]:
+    """Keyword arguments for `tasksim.Simulation`, for all tests that see this fixture; override it to set some."""
+    return {}
+
+
+@pytest.fixture
+def sim(request: pytest.FixtureRequest, tasksim_app: Any, tasksim_options: dict[str, Any]) -> Iterator[Simulation]:
+    """A simulated task system for this test: `tasksim.Simulation` with the options of the marker."""
+    __tracebackhide__ = True
+    from tasksim.simulation import Simulation
+
+    item = request.node
+    options = {"seed": item.config.stash[_seed][0], **_options(item, tasksim_options)}
+    app = options.pop("app", None) or tasksim_app
+    if app is None:
+        raise _usage_error(NO_APP)
+    replay = f"pytest {shlex.quote(item.nodeid)} --tasksim-seed={options['seed']}"
+    with Simulation(app, **options) as simulation:
+        item.stash[_running] = simulation, replay
+        yield simulation
+
+
+def _options(item: pytest.Item, common: dict[str, Any]) -> dict[str, Any]:
+    """The options of the fixture `tasksim_options` and of all markers, the closest last."""
+    __tracebackhide__ = True
+    merged = _checked(common, "the fixture `tasksim_options`")
+    for mark in reversed(list(item.iter_markers("tasksim"))):
+        if len(mark.args) > 1:
+            raise _usage_error("the marker `tasksim` takes one positional argument, the app; name the others")
+        given = {"app": mark.args[0], **mark.kwargs} if mark.args else mark.kwargs
+        merged.update(_checked(given, "the marker `tasksim`"))
+    return merged
+
+
+def _checked(options: Mapping[str, Any], place: str) -> dict[str, Any]:
+    __tracebackhide__ = True
+    import inspect
+
+    from tasksim.simulation import Simulation
+
+    allowed = list(inspect.signature(Simulation).parameters)
+    unknown = [name for name in options if name not in allowed]
+    if unknown:
+        raise _usage_error(f"{place} does not take {', '.join(unknown)}; it takes: {', '.join(allowed)}")
+    return dict(options)
+
+
+def _usage_error(message: str) -> Exception:
+    from tasksim.errors import UsageError
+
+    return UsageError(message)
+
+
+# --- what a failing test says
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    return (yield from _explained(item, "setup"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    return (yield from _explained(item, "call"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    return (yield from _explained(item, "teardown"))
+
+
+def _explained(item: pytest.Item, phase: str) -> Generator[None, object, object]:
+    """Run a phase of a test; if it fails, add the section and the line that repeats the run."""
+    __tracebackhide__ = True
+    try:
+        return (yield)
+    except (pytest.skip.Exception, pytest.xfail.Exception):
+        raise
+    except (Exception, pytest.fail.Exception) as error:
+        if _running in item.stash:
+            simulation, replay = item.stash[_running]
+            item.add_report_section(phase, "tasksim", _section(simulation, replay))
+            item.user_properties.append(("tasksim_replay", replay))
+            error.add_note(f"again: {replay}")
+            if type(error).__name__ == "FailedHealthCheck":
+                error.add_note(WITH_GIVEN)
+        raise
+
+
+def _section(simulation: Simulation, replay: str) -> str:
+    from tasksim.report.text import last_events
+
+    events = last_events(simulation.trace, per_process=5, limit=40)
+    return f"the last events of each process, until {simulation.now:.6f} s:\n{events}\nagain: {replay}"

@@ -1,0 +1,13 @@
+"""A story in a YAML file: what runs, what is called, what goes wrong, and what must hold afterwards.
+
+`schema` says what a scenario is, `load` reads one from a file, `build` runs it, `expect` compares what came of it.
+"""
+
+from __future__ import annotations
+
+from tasksim.scenario.build import Outcome, run_scenario
+from tasksim.scenario.expect import Finding
+from tasksim.scenario.load import load, loads
+from tasksim.scenario.schema import Scenario
+
+__all__ = ["Finding", "Outcome", "Scenario", "load", "loads", "run_scenario"]

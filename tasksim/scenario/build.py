@@ -1,0 +1,173 @@
+"""From a `Scenario` to a run: the simulation it asks for, its calls and faults, and what came of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasksim.errors import ScenarioError, TasksimError, WorldStopped
+from tasksim.scenario.application import configured, importable, load_app
+from tasksim.scenario.expect import Finding, World, check
+from tasksim.scenario.node import did_you_mean
+from tasksim.scenario.schema import Call, Fault, Pattern, Scenario, Worker
+
+if TYPE_CHECKING:
+    from tasksim.simulation import Simulation
+
+__all__ = ["Outcome", "run_scenario"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        scenario: what was run.
+        seed: the seed of this run.
+        trace: everything that happened.
+        findings: what does not hold; empty is good.
+        seconds: the virtual time at the end.
+    """
+
+    scenario: Scenario
+    seed: int
+    trace: Any
+    findings: tuple[Finding, ...]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether all expectations hold."""
+        return not self.findings
+
+
+def run_scenario(scenario: Scenario, *, seed: int | None = None) -> Outcome:
+    """Run a scenario once.
+
+    Args:
+        scenario: what to run.
+        seed: in place of the scenario's own.
+
+    Raises:
+        ScenarioError: the scenario does not fit the app.
+    """
+    from tasksim.simulation import Simulation
+
+    seed = scenario.seed if seed is None else seed
+    with importable(scenario):
+        app = load_app(scenario)
+        with configured(app, scenario):
+            _check_tasks(app, scenario)
+            with Simulation(app, **_options(scenario, seed)) as sim:
+                findings = _play(sim, app, scenario)
+                return Outcome(scenario, seed, sim.trace, tuple(findings), sim.now)
+
+
+def _options(scenario: Scenario, seed: int) -> dict[str, Any]:
+    """The arguments of `Simulation`; what the scenario leaves open is left out."""
+    options: dict[str, Any] = {
+        "workers": {worker.name: _worker_options(worker) for worker in scenario.workers},
+        "seed": seed,
+        "beat": scenario.beat,
+    }
+    for name in ("start", "broker", "backend", "rabbitmq", "redis"):
+        value = getattr(scenario, name)
+        if value is not None:
+            options[name] = value
+    return options
+
+
+def _worker_options(worker: Worker) -> dict[str, Any]:
+    options = dict(worker.options)
+    if worker.concurrency is not None:
+        options["concurrency"] = worker.concurrency
+    if worker.queues is not None:
+        options["queues"] = list(worker.queues)
+    if worker.settings:
+        options["conf"] = dict(worker.settings)
+    if worker.start is not None:
+        options["at"] = worker.start
+    return options
+
+
+def _check_tasks(app: Any, scenario: Scenario) -> None:
+    """Raise `ScenarioError` for a task that the app does not have, or that does not take these arguments."""
+    for call in scenario.calls:
+        if call.task not in app.tasks:
+            raise ScenarioError(_no_task(app, call.task), scenario.file, call.line)
+        task = app.tasks[call.task]
+        try:
+            if task.typing:
+                task.__header__(*call.args, **call.kwargs)
+        except TypeError as error:
+            raise ScenarioError(f"`{call.task}` cannot be called so: {error}", scenario.file, call.line) from None
+    ids = {name for call in scenario.calls for name in call.ids}
+    for part in (*scenario.faults, *scenario.expect):
+        name = part.options.get("task") if isinstance(part, Fault) else getattr(part, "task", None)
+        if name is not None and name not in ids and name not in app.tasks:
+            raise ScenarioError(f"{_no_task(app, name)}, nor a call with this id", scenario.file, part.line)
+
+
+def _no_task(app: Any, name: str) -> str:
+    own = [task for task in app.tasks if not task.startswith("celery.")]
+    return f"the app has no task `{name}`{did_you_mean(name, own)}"
+
+
+def _play(sim: Simulation, app: Any, scenario: Scenario) -> list[Finding]:
+    """Let it all happen, then look."""
+    for fault in scenario.faults:
+        _schedule(sim, app, fault, scenario)
+    findings: list[Finding] = []
+    try:
+        for seconds, task_id, call in _publications(scenario):
+            if seconds > sim.now:
+                sim.run(until=seconds)
+            findings += _publish(app, call, task_id, seconds)
+        sim.run(until=scenario.until)
+    except WorldStopped as error:
+        return [*findings, Finding(f"the simulation stopped at {sim.now:g} s ({type(error).__name__}): {error}")]
+    return findings + check(scenario, World(app, sim.trace, sim.queues))
+
+
+def _publications(scenario: Scenario) -> list[tuple[float, str | None, Call]]:
+    all_of_them = [
+        (seconds, task_id, call)
+        for call in scenario.calls
+        for seconds, task_id in zip(call.times, call.ids, strict=True)
+    ]
+    return sorted(all_of_them, key=lambda publication: publication[0])
+
+
+def _publish(app: Any, call: Call, task_id: str | None, seconds: float) -> list[Finding]:
+    given = {
+        "task_id": task_id,
+        "countdown": call.countdown,
+        "expires": call.expires,
+        "queue": call.queue,
+        "priority": call.priority,
+    }
+    options = {name: value for name, value in given.items() if value is not None}
+    try:
+        app.tasks[call.task].apply_async(list(call.args), dict(call.kwargs), **options)
+    except TasksimError:
+        raise
+    except Exception as error:
+        return [Finding(f"calling `{call.task}` at {seconds:g} s raised {error!r}", call.line)]
+    return []
+
+
+def _schedule(sim: Simulation, app: Any, fault: Fault, scenario: Scenario) -> None:
+    options = dict(fault.options)
+    if "task" in options and options["task"] not in app.tasks:
+        options["task"] = app.AsyncResult(options["task"])
+    when = None if fault.when is None else sim.on(fault.when.event, nth=fault.when.nth, **_fields(fault.when, scenario))
+    getattr(sim, fault.kind)(**options, **({"at": fault.at} if when is None else {"when": when}))
+
+
+def _fields(pattern: Pattern, scenario: Scenario) -> dict[str, Any]:
+    """The pattern's fields; a `task` that is the id of a call means that call."""
+    fields = dict(pattern.fields)
+    ids = {name for call in scenario.calls for name in call.ids}
+    if fields.get("task") in ids and "task_id" not in fields:
+        fields["task_id"] = fields.pop("task")
+    return fields

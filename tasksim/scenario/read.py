@@ -1,0 +1,281 @@
+"""From a tree of nodes to a `Scenario`: which keys there are and what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tasksim.events import FIELDS
+from tasksim.scenario.coherence import check_coherence
+from tasksim.scenario.node import (
+    Node,
+    Reader,
+    data,
+    did_you_mean,
+    duration,
+    flag,
+    instant,
+    items,
+    listing,
+    mapping,
+    one_of,
+    record,
+    text,
+    version_text,
+    whole,
+)
+from tasksim.scenario.schema import (
+    VERSION,
+    Call,
+    EventExpectation,
+    Expectation,
+    Fault,
+    Pattern,
+    QueueExpectation,
+    Scenario,
+    TaskExpectation,
+    ValueExpectation,
+    Worker,
+)
+
+__all__ = ["read_scenario"]
+
+
+def read_scenario(node: Node) -> Scenario:
+    """The scenario that stands at the root of a file."""
+    if not isinstance(node.value, dict):
+        node.fail_type("a mapping that begins with `version: 1`")
+    version = node.value.get("version")
+    if version is None:
+        node.fail(f"the scenario needs `version: {VERSION}`")
+    if version.value != VERSION:
+        version.fail(f"version {version.source} is not known; this release reads version {VERSION}")
+    read = record(node, SCENARIO, required=("version", "app"))
+    lines = {key: value.line for key, value in node.value.items()}
+    scenario = Scenario(**read, file=node.file, lines=lines)
+    check_coherence(scenario)
+    return scenario
+
+
+# --- one reader for each part
+
+
+def _app(node: Node) -> str:
+    module, colon, attribute = text(node).partition(":")
+    if not (colon and module and attribute):
+        node.fail(f'{node.name} must be "package.module:attribute", not {node.shown()}')
+    return f"{module}:{attribute}"
+
+
+def _queues(node: Node) -> tuple[str, ...]:
+    if isinstance(node.value, str):
+        return tuple(name.strip() for name in text(node).split(","))
+    return tuple(text(item) for item in items(node))
+
+
+def _worker_options(node: Node) -> dict[str, Any]:
+    options = mapping(node)
+    for key in options:
+        if key in (*WORKER, "conf", "app", "at", "wait"):
+            node.value[key].fail(f"`{key}` is not an option here; the keys of a worker are: {', '.join(WORKER)}")
+    return options
+
+
+def _workers(node: Node) -> tuple[Worker, ...]:
+    if isinstance(node.value, dict):
+        workers = []
+        for key, value in node.value.items():
+            name = text(Node(key, value.line, value.file, "a worker's name", str(key)))
+            keys = {} if value.value is None else record(value, WORKER)
+            workers.append(Worker(name, **keys, line=value.line))
+        return tuple(workers)
+    if isinstance(node.value, list):
+        names = [text(item) for item in node.value]
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                node.value[place].fail(f"worker `{name}` is given twice")
+        return tuple(Worker(name, line=item.line) for name, item in zip(names, node.value, strict=True))
+    if isinstance(node.value, int) and not isinstance(node.value, bool):
+        return tuple(Worker(f"w{number}", line=node.line) for number in range(1, whole()(node) + 1))
+    node.fail_type("a number, a list of names, or a mapping of names to options")
+
+
+def _call(node: Node) -> Call:
+    call = Call(**record(node, CALL, required=("task",)), line=node.line)
+    if "every" in node.value and "repeat" not in node.value:
+        node.value["every"].fail("`every` needs `repeat`: how often to call")
+    return call
+
+
+def _pattern(node: Node) -> Pattern:
+    event, rest = _event(node, ("nth",))
+    nth = whole(1)(node.value["nth"]) if "nth" in node.value else 1
+    return Pattern(event, nth, rest)
+
+
+def _event(node: Node, others: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    """The event's name and the values of its fields, of a mapping that may also have the keys `others`."""
+    if not isinstance(node.value, dict) or "event" not in node.value:
+        node.fail(f"{node.name} needs `event`: the name of an event")
+    named = node.value["event"]
+    event = text(named)
+    if event not in FIELDS:
+        named.fail(f"there is no event `{event}`{did_you_mean(event, FIELDS)}")
+    known = {*FIELDS[event], "worker"}
+    fields = {}
+    for key, value in node.value.items():
+        if key in ("event", *others):
+            continue
+        if key not in known:
+            value.fail(f"`{event}` has no field `{key}`{did_you_mean(key, known)}")
+        fields[key] = data(value)
+    return event, fields
+
+
+def _target(*allowed: str) -> Reader:
+    """Whom a fault hits: the name of a worker, or a mapping with one of the keys `allowed`, and its options."""
+
+    def read(node: Node) -> dict[str, Any]:
+        if isinstance(node.value, str):
+            return {"worker": text(node)}
+        options = record(node, {key: TARGETS[key] for key in allowed})
+        given = [key for key in options if key not in ("how", "seconds", "down")]
+        if len(given) != 1:
+            choice = " or ".join(f"`{key}`" for key in allowed if key not in ("how",))
+            node.fail(f"{node.name} needs a target: {choice}")
+        return options
+
+    return read
+
+
+def _amount(key: str) -> Reader:
+    """A fault without a target: nothing, a duration, or a mapping with the duration."""
+
+    def read(node: Node) -> dict[str, Any]:
+        if isinstance(node.value, dict):
+            return record(node, {key: duration})
+        if node.value is None or node.value is True:
+            return {}
+        return {key: duration(node)}
+
+    return read
+
+
+def _fault(node: Node) -> Fault:
+    read = record(node, {**FAULTS, "at": duration, "when": _pattern})
+    kinds = [key for key in read if key in FAULTS]
+    if len(kinds) != 1:
+        node.fail(f"{node.name} needs exactly one of: {', '.join(FAULTS)}")
+    at, when = read.get("at"), read.get("when")
+    if (at is None) == (when is None):
+        node.fail(f"{node.name} needs `at` (seconds) or `when` (an event), and not both")
+    return Fault(kinds[0], read[kinds[0]], at, when, node.line)
+
+
+def _expectation(node: Node) -> Expectation:
+    if isinstance(node.value, dict):
+        for key, reader in EXPECTATIONS.items():
+            if key in node.value:
+                found: Expectation = reader(node)
+                return found
+    node.fail(f"{node.name} needs one of: {', '.join(f'`{key}`' for key in EXPECTATIONS)}")
+
+
+def _expect_task(node: Node) -> TaskExpectation:
+    read = record(node, TASK_EXPECTATION, required=("task",))
+    if len(read) == 1:
+        node.fail(f"{node.name} says nothing of the task; there are: {', '.join(list(TASK_EXPECTATION)[1:])}")
+    return TaskExpectation(**read, has_result="result" in read, line=node.line)
+
+
+def _expect_event(node: Node) -> EventExpectation:
+    event, fields = _event(node, ("count",))
+    count = whole()(node.value["count"]) if "count" in node.value else None
+    return EventExpectation(event, fields, count, node.line)
+
+
+def _expect_queue(node: Node) -> QueueExpectation:
+    read = record(node, {"queue": text, "ready": whole(), "unacked": whole()}, required=("queue",))
+    if len(read) == 1:
+        node.fail(f"{node.name} needs `ready` or `unacked`")
+    return QueueExpectation(**read, line=node.line)
+
+
+def _expect_value(node: Node) -> ValueExpectation:
+    read = record(node, {"value": text, "equals": data}, required=("value", "equals"))
+    if "." not in read["value"]:
+        node.value["value"].fail(f"`value` must be a dotted name (module.attribute), not `{read['value']}`")
+    return ValueExpectation(**read, line=node.line)
+
+
+# --- the keys
+
+
+WORKER: Mapping[str, Reader] = {
+    "concurrency": whole(1),
+    "queues": _queues,
+    "settings": mapping,
+    "start": duration,
+    "options": _worker_options,
+}
+
+CALL: Mapping[str, Reader] = {
+    "task": text,
+    "args": listing(data),
+    "kwargs": mapping,
+    "id": text,
+    "at": duration,
+    "countdown": duration,
+    "expires": duration,
+    "queue": text,
+    "priority": whole(),
+    "repeat": whole(1),
+    "every": duration,
+}
+
+TARGETS: Mapping[str, Reader] = {"worker": text, "task": text, "client": flag, "how": one_of("warm", "cold")}
+
+FAULTS: Mapping[str, Reader] = {
+    "kill": _target("worker", "task"),
+    "stop": _target("worker", "how"),
+    "cut": _target("worker", "client"),
+    "freeze": _target("worker"),
+    "refuse": _amount("seconds"),
+    "restart_broker": _amount("down"),
+}
+
+TASK_EXPECTATION: Mapping[str, Reader] = {
+    "task": text,
+    "state": text,
+    "starts": whole(),
+    "attempts": listing(text),
+    "start_times": listing(duration),
+    "result": data,
+}
+
+EXPECTATIONS: Mapping[str, Reader] = {
+    "task": _expect_task,
+    "event": _expect_event,
+    "queue": _expect_queue,
+    "value": _expect_value,
+}
+
+SCENARIO: Mapping[str, Reader] = {
+    "version": whole(),
+    "title": text,
+    "description": text,
+    "app": _app,
+    "seed": whole(None),
+    "start": instant,
+    "broker": text,
+    "backend": text,
+    "rabbitmq": version_text,
+    "redis": version_text,
+    "settings": mapping,
+    "workers": _workers,
+    "beat": flag,
+    "calls": listing(_call),
+    "faults": listing(_fault),
+    "until": duration,
+    "expect": listing(_expectation),
+}
