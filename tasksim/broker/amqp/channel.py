@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tasksim.broker.amqp import methods as m
 from tasksim.broker.amqp.consumer import Consumer
 from tasksim.broker.amqp.queue import Queue
 from tasksim.broker.amqp.refusals import failed
+from tasksim.broker.amqp.unacked import Transaction, Unacked, by_queue, count_out
 from tasksim.broker.base import MILLISECOND, SECOND
 from tasksim.events import Acked, Delivered, Redelivered, Rejected
 from tasksim.message import Message
@@ -16,31 +16,10 @@ from tasksim.message import Message
 if TYPE_CHECKING:
     from tasksim.broker.amqp.connection import ServerConnection
 
-__all__ = ["Channel", "Transaction", "Unacked", "close_channels"]
+__all__ = ["Channel", "close_channels"]
 
 #: How often a channel looks for deliveries that wait too long (rabbit: channel_tick_interval).
 TICK_NS = 60 * SECOND
-
-
-class Unacked:
-    """A delivery that waits for an acknowledgement; `consumer` is None for one that basic.get fetched."""
-
-    __slots__ = ("consumer", "message", "number", "queue", "since_ns", "tag")
-
-    def __init__(
-        self, tag: int, number: int, message: Message, queue: Queue, consumer: Consumer | None, since_ns: int
-    ) -> None:
-        self.tag, self.number, self.message = tag, number, message
-        self.queue, self.consumer, self.since_ns = queue, consumer, since_ns
-
-
-class Transaction:
-    """What a channel in tx mode holds back until tx.commit."""
-
-    def __init__(self) -> None:
-        self.published: list[tuple[Message, Iterable[Queue], bool]] = []
-        #: (acked or rejected, requeue, deliveries)
-        self.settled: list[tuple[bool, bool, list[Unacked]]] = []
 
 
 class Channel:
@@ -164,19 +143,19 @@ class Channel:
             )
             if not requeue:
                 queue.reject(message)
-        self._settle(entries, _by_queue(entries) if requeue else {}, "rejected")
+        self._settle(entries, by_queue(entries) if requeue else {}, "rejected")
 
     def recover(self) -> None:
         """All that is unacknowledged goes back (basic.recover with requeue)."""
         entries = list(self.unacked.values())
         self.unacked.clear()
-        self._settle(entries, _by_queue(entries), "recovered")
+        self._settle(entries, by_queue(entries), "recovered")
 
     def _settle(self, entries: list[Unacked], back: dict[Queue, list[Message]], reason: str) -> None:
         # The order is RabbitMQ's: a consumer's own credit comes back first, then the queue takes its messages back and
         # hands them on, and then the channel's limit is eased (rabbit_amqqueue_process:subtract_acks; rabbit_channel:
         # internal_reject, notify_limiter).
-        counted = _count_out(entries, self.shared)
+        counted = count_out(entries, self.shared)
         run = self._unblock() if self.blocked else {}
         for queue, messages in back.items():
             queue.requeue(messages, reason)
@@ -278,23 +257,14 @@ class Channel:
     def give_back(self, reason: str) -> dict[Queue, None]:
         """Put what is unacknowledged back; gives the queues that have got something."""
         if self.transaction is not None:
-            restore(self)
+            self.unacked = self.transaction.restored(self.unacked)
         entries = list(self.unacked.values())
         self.unacked.clear()
-        self.volume -= _count_out(entries, self.shared)
-        back = _by_queue(entries)
+        self.volume -= count_out(entries, self.shared)
+        back = by_queue(entries)
         for queue, messages in back.items():
             queue.requeue(messages, reason)
         return dict.fromkeys(back)
-
-
-def restore(channel: Channel) -> None:
-    """Forget a transaction: what it settled is unacknowledged again (docs "semantics", tx)."""
-    assert channel.transaction is not None
-    for _, _, entries in channel.transaction.settled:
-        channel.unacked.update((entry.tag, entry) for entry in entries)
-    channel.unacked = dict(sorted(channel.unacked.items()))
-    channel.transaction = Transaction()
 
 
 def close_channels(channels: list[Channel], reason: str) -> None:
@@ -310,23 +280,3 @@ def close_channels(channels: list[Channel], reason: str) -> None:
         run.update(channel.give_back(reason))
     for queue in run:
         queue.run()
-
-
-def _by_queue(entries: list[Unacked]) -> dict[Queue, list[Message]]:
-    back: dict[Queue, list[Message]] = {}
-    for entry in entries:
-        back.setdefault(entry.queue, []).append(entry.message)
-    return back
-
-
-def _count_out(entries: list[Unacked], shared: Any) -> int:
-    counted = 0
-    for entry in entries:
-        queue, consumer = entry.queue, entry.consumer
-        if not queue.deleted:
-            queue.unacked -= 1
-            shared.unacked -= 1
-        if consumer is not None:
-            consumer.unacked -= 1
-            counted += 1
-    return counted

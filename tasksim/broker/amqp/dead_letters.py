@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasksim.broker.base import SECOND, Shared
+from tasksim.events import DeadLettered, Dropped
 from tasksim.message import Message
 
-__all__ = ["dead_copy", "goes_in_circles", "known_deaths"]
+if TYPE_CHECKING:
+    from tasksim.broker.amqp.queue import Queue
+
+__all__ = ["dead_letter"]
 
 #: Since 3.13 messages also carry x-last-death-* (rabbit's module mc).
 _LAST_DEATHS = (3, 13)
@@ -16,7 +20,7 @@ _LAST_DEATHS = (3, 13)
 _OWN_DEATHS = (4, 0)
 
 
-def known_deaths(message: Message, version: tuple[int, ...]) -> tuple[dict[str, Any], ...]:
+def _known_deaths(message: Message, version: tuple[int, ...]) -> tuple[dict[str, Any], ...]:
     """The deaths a published message has behind it, latest first."""
     headers = message.properties.get("application_headers")
     if version >= _OWN_DEATHS or not headers or not isinstance(headers.get("x-death"), list):
@@ -24,23 +28,41 @@ def known_deaths(message: Message, version: tuple[int, ...]) -> tuple[dict[str, 
     return tuple(death for death in headers["x-death"] if isinstance(death, dict))
 
 
-def dead_copy(message: Message, queue: str, reason: str, exchange: str, key: str | None, shared: Shared) -> Message:
-    """The message as it is published to the dead-letter exchange.
+def dead_letter(queue: Queue, message: Message, reason: str) -> bool:
+    """Send a message on to its queue's dead-letter exchange; False if there is none.
 
     Args:
-        message: what was rejected, expired or dropped.
         queue: the queue it was in.
+        message: what was rejected, has expired or was dropped.
         reason: "rejected", "expired", "maxlen" or "delivery_limit".
-        exchange: the dead-letter exchange.
-        key: the dead-letter routing key; None keeps the message's own.
-        shared: clock and version.
     """
+    exchange, shared, vhost = queue.dead_letter_exchange, queue.shared, queue.vhost
+    # An exchange that does not exist is as good as none (rabbit_amqqueue_process:with_dlx).
+    if exchange is None or queue.deleted or (exchange and exchange not in vhost.exchanges):
+        return False
+    copy = _copy(queue, message, reason, exchange)
+    number, task_id = message.number, message.task_id
+    shared.record(DeadLettered(shared.now(), "broker", number, queue.name, exchange, copy.routing_key, reason, task_id))
+    targets = vhost.route(copy)
+    if not targets:
+        shared.record(Dropped(shared.now(), "broker", number, None, "unroutable", task_id))
+    for target in targets:
+        if reason != "rejected" and _goes_in_circles(copy.deaths, target.name):
+            target.drop(copy, "dead-letter cycle")
+        else:
+            target.publish(copy.copy())
+    return True
+
+
+def _copy(queue: Queue, message: Message, reason: str, exchange: str) -> Message:
+    """The message as it is published to the dead-letter exchange."""
+    shared, key = queue.shared, queue.dead_letter_key
     properties = dict(message.properties)
     headers = dict(properties.get("application_headers") or {})
-    deaths = message.deaths or known_deaths(message, shared.version)
-    deaths = _one_more(deaths, message, queue, reason, shared)
+    deaths = message.deaths or _known_deaths(message, shared.version)
+    deaths = _one_more(deaths, message, queue.name, reason, shared)
     headers["x-death"] = [dict(death) for death in deaths]
-    for name, value in (("reason", reason), ("queue", queue), ("exchange", message.exchange)):
+    for name, value in (("reason", reason), ("queue", queue.name), ("exchange", message.exchange)):
         headers.setdefault(f"x-first-death-{name}", value)
         if shared.version >= _LAST_DEATHS:
             headers[f"x-last-death-{name}"] = value
@@ -75,7 +97,7 @@ def _one_more(
     return (death, *others)
 
 
-def goes_in_circles(deaths: tuple[dict[str, Any], ...], queue: str) -> bool:
+def _goes_in_circles(deaths: tuple[dict[str, Any], ...], queue: str) -> bool:
     """The message was in this queue before, and no client rejected it since (rabbit's mc:is_death_cycle)."""
     for index, death in enumerate(deaths):
         if death.get("queue") == queue:

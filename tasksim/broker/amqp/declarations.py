@@ -6,41 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from tasksim.broker.amqp import methods as m
+from tasksim.broker.amqp.arguments import check_arguments, check_equivalence
 from tasksim.broker.amqp.channel import Channel
 from tasksim.broker.amqp.exchange import KINDS, Exchange
 from tasksim.broker.amqp.queue import Queue
 from tasksim.broker.amqp.refusals import Refusal, describe, failed, inequivalent, not_found
 
 __all__ = ["DECLARATIONS", "queue_of"]
-
-#: Arguments of queues that must be the same when a queue is declared again (docs "queues", "Property equivalence").
-_COMPARED = (
-    "x-expires",
-    "x-message-ttl",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-dead-letter-strategy",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-priority",
-    "x-overflow",
-    "x-queue-mode",
-    "x-single-active-consumer",
-    "x-delivery-limit",
-    "x-consumer-timeout",
-    "x-queue-type",
-)
-#: Arguments that are whole numbers, with the smallest that is allowed (rabbit_amqqueue:declare_args).
-_NUMBERS = {
-    "x-expires": 1,
-    "x-message-ttl": 0,
-    "x-max-length": 0,
-    "x-max-length-bytes": 0,
-    "x-max-priority": 0,
-    "x-delivery-limit": -1,
-    "x-consumer-timeout": 0,
-}
-_MAX_PRIORITY = 255
 
 
 def _strip(name: str) -> str:
@@ -117,7 +89,7 @@ def _new_queue(
         raise failed("Cannot declare a server-named queue for type rabbit_quorum_queue")
     name = name or f"amq.gen-{channel.shared.number()}"
     what = describe("queue", name, channel.vhost.name)
-    _check_arguments(what, arguments)
+    check_arguments(what, arguments)
     if quorum:
         # docs "quorum-queues", "Feature comparison"
         properties = {"auto-delete": auto_delete, "exclusive-owner": exclusive, "non-durable": not durable}
@@ -132,20 +104,6 @@ def _new_queue(
     return queue
 
 
-def _check_arguments(what: str, arguments: dict[str, Any]) -> None:
-    for name, least in _NUMBERS.items():
-        value = arguments.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise failed(f"invalid arg '{name}' for {what}: {{unacceptable_type,longstr}}")
-        if value < least or (name == "x-max-priority" and value > _MAX_PRIORITY):
-            kind = "value_zero" if value == 0 else "value_negative" if value < 0 else "max_value_exceeded"
-            raise failed(f"invalid arg '{name}' for {what}: {{{kind},{value}}}")
-    if "x-dead-letter-routing-key" in arguments and "x-dead-letter-exchange" not in arguments:
-        raise failed(f"invalid arg 'x-dead-letter-routing-key' for {what}: routing_key_but_no_dlx_defined")
-
-
 def _check_same(
     channel: Channel, queue: Queue, durable: bool, exclusive: bool, auto_delete: bool, arguments: dict[str, Any]
 ) -> None:
@@ -156,13 +114,7 @@ def _check_same(
         raise inequivalent("durable", what, durable, queue.durable)
     if auto_delete != queue.auto_delete:
         raise inequivalent("auto_delete", what, auto_delete, queue.auto_delete)
-    for name in _COMPARED:
-        received, current = arguments.get(name), queue.arguments.get(name)
-        if name == "x-queue-type":
-            # No type is the classic type (rabbit_misc:assert_field_equivalence).
-            received, current = received or "classic", current or "classic"
-        if received != current:
-            raise inequivalent(name, what, received, current)
+    check_equivalence(what, arguments, queue.arguments)
 
 
 def queue_bind(channel: Channel, args: tuple[Any, ...], _: m.Content | None) -> None:

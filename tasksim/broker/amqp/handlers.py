@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tasksim.broker.amqp import methods as m
-from tasksim.broker.amqp.channel import Channel, Transaction, restore
+from tasksim.broker.amqp.channel import Channel
 from tasksim.broker.amqp.consumer import Consumer
 from tasksim.broker.amqp.declarations import DECLARATIONS, queue_of
 from tasksim.broker.amqp.queue import Queue
 from tasksim.broker.amqp.refusals import Refusal, describe, failed, not_found
+from tasksim.broker.amqp.unacked import Transaction
 from tasksim.events import Dropped, Published, Returned
 from tasksim.message import Message
 
@@ -260,8 +261,8 @@ def tx_commit(channel: Channel, _args: tuple[Any, ...], _: m.Content | None) -> 
 
 def tx_rollback(channel: Channel, _args: tuple[Any, ...], _: m.Content | None) -> None:
     """tx.rollback."""
-    _transaction(channel)
-    restore(channel)
+    channel.unacked = _transaction(channel).restored(channel.unacked)
+    channel.transaction = Transaction()
     channel.reply(m.TX_ROLLBACK_OK)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from tasksim.broker.amqp.dead_letters import dead_copy, goes_in_circles
+from tasksim.broker.amqp.dead_letters import dead_letter
 from tasksim.broker.amqp.ready import Ready
 from tasksim.broker.base import MILLISECOND
 from tasksim.broker.snapshot import QueueRow
-from tasksim.events import DeadLettered, Dropped, MessageExpired, Queued, Requeued
+from tasksim.events import Dropped, MessageExpired, Queued, Requeued
 from tasksim.message import Message
 
 if TYPE_CHECKING:
@@ -73,7 +73,6 @@ class Queue:
         self.dead_letter_key: str | None = arguments.get("x-dead-letter-routing-key")
         self.consumer_timeout_ns = _scaled(arguments.get("x-consumer-timeout"))
         limit = _DELIVERY_LIMIT if self.shared.version >= (4, 0) else -1
-        # -1 is no limit, as is having no consumers that could return a message.
         self.delivery_limit: int = arguments.get("x-delivery-limit", limit)
         self._messages = Ready(arguments.get("x-max-priority") or 0, self.quorum)
 
@@ -82,8 +81,8 @@ class Queue:
 
     def row(self) -> QueueRow:
         """The queue at this instant."""
-        exclusive, consumers = self.owner is not None, len(self.consumers)
-        return QueueRow(self.name, self.ready, self.unacked, consumers, self.durable, exclusive, self.vhost.name)
+        counts = self.ready, self.unacked, len(self.consumers)
+        return QueueRow(self.name, *counts, self.durable, self.owner is not None, self.vhost.name)
 
     # --- messages in
 
@@ -91,8 +90,8 @@ class Queue:
         """Take a message in and hand on what can be handed on; False if the queue is full and refuses."""
         if self.max_length is not None and self.overflow != "drop-head" and self.ready >= self.max_length:
             # docs "maxlength", "Overflow behaviour"
-            if self.overflow != "reject-publish-dlx" or not self._dead_letter(message, "maxlen"):
-                self._drop(message, "maxlen")
+            if self.overflow != "reject-publish-dlx" or not dead_letter(self, message, "maxlen"):
+                self.drop(message, "maxlen")
             return False
         if self.ttl_ns is not None or message.expiration_ms is not None:
             self._stamp(message)
@@ -111,12 +110,12 @@ class Queue:
         shared, back = self.shared, []
         for message in messages:
             if self.deleted:
-                self._drop(message, "queue deleted")
+                self.drop(message, "queue deleted")
                 continue
             message.redelivered = True
             if self.quorum and self._came_back_too_often(message):
-                if not self._dead_letter(message, "delivery_limit"):
-                    self._drop(message, "delivery_limit")
+                if not dead_letter(self, message, "delivery_limit"):
+                    self.drop(message, "delivery_limit")
                 continue
             back.append(message)
             shared.record(Requeued(shared.now(), "broker", message.number, self.name, reason, message.task_id))
@@ -177,7 +176,7 @@ class Queue:
         """Drop what is ready; what is with consumers stays with them (docs "queues", purge)."""
         dropped = self.ready
         while self.ready:
-            self._drop(self.pop(), reason)
+            self.drop(self.pop(), reason)
         self._await_expiry(None)
         return dropped
 
@@ -244,7 +243,7 @@ class Queue:
         self.touch()
         for message in [] if self.quorum else self._messages.pop_transient():
             self.ready -= 1
-            self._drop(message, "server restarted")
+            self.drop(message, "server restarted")
 
     def come_up(self) -> None:
         """The server runs again."""
@@ -264,8 +263,8 @@ class Queue:
             # docs "maxlength": from the front, which is where the oldest are.
             while self.ready > self.max_length:
                 message = self.pop()
-                if not self._dead_letter(message, "maxlen"):
-                    self._drop(message, "maxlen")
+                if not dead_letter(self, message, "maxlen"):
+                    self.drop(message, "maxlen")
         if self._expiring:
             self.expire()
 
@@ -275,7 +274,7 @@ class Queue:
         while (message := self._messages.pop_expired(shared.timers.now_ns)) is not None:
             self.ready -= 1
             shared.record(MessageExpired(shared.now(), "broker", message.number, self.name, message.task_id))
-            self._dead_letter(message, "expired")
+            dead_letter(self, message, "expired")
         self._await_expiry(self._messages.next_end_ns())
 
     def _await_expiry(self, due_ns: int | None) -> None:
@@ -292,29 +291,10 @@ class Queue:
 
     def reject(self, message: Message) -> None:
         """A consumer does not want it back in the queue."""
-        self._dead_letter(message, "rejected")
+        dead_letter(self, message, "rejected")
 
-    def _dead_letter(self, message: Message, reason: str) -> bool:
-        name, shared = self.dead_letter_exchange, self.shared
-        # An exchange that does not exist is as good as none (rabbit_amqqueue_process:with_dlx).
-        if name is None or self.deleted or (name and name not in self.vhost.exchanges):
-            return False
-        copy = dead_copy(message, self.name, reason, name, self.dead_letter_key, shared)
-        event = DeadLettered(
-            shared.now(), "broker", message.number, self.name, name, copy.routing_key, reason, message.task_id
-        )
-        shared.record(event)
-        queues = self.vhost.route(copy)
-        if not queues:
-            shared.record(Dropped(shared.now(), "broker", message.number, None, "unroutable", message.task_id))
-        for queue in queues:
-            if reason != "rejected" and goes_in_circles(copy.deaths, queue.name):
-                queue._drop(copy, "dead-letter cycle")
-            else:
-                queue.publish(copy.copy())
-        return True
-
-    def _drop(self, message: Message, reason: str) -> None:
+    def drop(self, message: Message, reason: str) -> None:
+        """A message is lost for good."""
         shared = self.shared
         shared.record(Dropped(shared.now(), "broker", message.number, self.name, reason, message.task_id))
 
