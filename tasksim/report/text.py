@@ -46,7 +46,8 @@ def summary(trace: Sequence[Event]) -> str:
         trace: a trace, or any sequence of events.
     """
     counted = Counter(type(event) for event in trace)
-    lost = sum(attempt.state == LOST for attempt in Trace(trace).attempts)
+    whole = trace if isinstance(trace, Trace) else Trace(trace)
+    lost = sum(attempt.state == LOST for attempt in whole.attempts)
     parts = [f"{counted[kind]} {word}" for kind, word in _ALWAYS.items()]
     parts += [f"{counted[kind]} {word}" for kind, word in _COUNTED.items() if counted[kind]]
     if lost:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from tasksim.errors import UsageError
 from tasksim.events import Event
 from tasksim.trace.pattern import event_kind
-from tasksim.trace.words import MINOR, seconds, words
+from tasksim.trace.words import MINOR, one_line, seconds, words
 
 __all__ = ["Names", "seconds", "short_ids", "short_names", "table", "timeline"]
 
@@ -109,8 +109,8 @@ def _row(event: Event, names: Names) -> tuple[str, ...]:
     word, rest = words(event)
     whole, point, part = seconds(event.time).partition(".")
     task_id = names.task_id(event)
-    id_column = f"[{task_id}]" if task_id else ""
-    return whole, point + part, event.process, word, names.subject(event), rest, id_column
+    texts = (event.process, word, names.subject(event), rest, f"[{task_id}]" if task_id else "")
+    return whole, point + part, *map(one_line, texts)
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from os import PathLike
-from typing import overload
+from typing import Any, TypeVar, overload
 
 from tasksim.events import KINDS, Event
 from tasksim.trace import lines, store
@@ -14,7 +14,7 @@ from tasksim.trace.query import Attempt, Index, TaskTrace
 
 __all__ = ["Trace"]
 
-Callback = Callable[[Event], object]
+E = TypeVar("E", bound=Event)
 
 
 class Trace(Sequence[Event]):
@@ -29,7 +29,7 @@ class Trace(Sequence[Event]):
         self.metadata = dict(metadata or {})
         self._events = list(events)
         self._append = self._events.append
-        self._callbacks: dict[type[Event], tuple[Callback, ...]] = {}
+        self._callbacks: dict[type[Event], tuple[Callable[[Any], object], ...]] = {}
         self._index = Index(self._events)
         self._hash = sha256()
         self._hashed = 0
@@ -44,7 +44,13 @@ class Trace(Sequence[Event]):
             for callback in callbacks:
                 callback(event)
 
-    def subscribe(self, kind: type[Event] | str | None, callback: Callback) -> Callable[[], None]:
+    @overload
+    def subscribe(self, kind: type[E], callback: Callable[[E], object]) -> Callable[[], None]: ...
+
+    @overload
+    def subscribe(self, kind: str | None, callback: Callable[[Any], object]) -> Callable[[], None]: ...
+
+    def subscribe(self, kind: type[Event] | str | None, callback: Callable[[Any], object]) -> Callable[[], None]:
         """Have a function called with each event of a kind from now on, after it was appended.
 
         Args:
@@ -70,7 +76,7 @@ class Trace(Sequence[Event]):
 
         return unsubscribe
 
-    def _drop(self, kind: type[Event], callback: Callback) -> None:
+    def _drop(self, kind: type[Event], callback: Callable[[Any], object]) -> None:
         left = list(self._callbacks[kind])
         left.remove(callback)
         if left:
@@ -101,7 +107,7 @@ class Trace(Sequence[Event]):
 
     # --- questions
 
-    def pattern(self, kind: type[Event] | str | None = None, nth: int = 1, **fields: object) -> Pattern:
+    def pattern(self, kind: type[Event] | str | None = None, /, nth: int = 1, **fields: object) -> Pattern:
         """A pattern that knows the tasks of this trace: `task` can be asked of every kind that carries an id.
 
         Args:
@@ -114,7 +120,13 @@ class Trace(Sequence[Event]):
         """
         return Pattern(kind, fields, nth, names=self._index.task_name)
 
-    def where(self, kind: type[Event] | str | None = None, /, **fields: object) -> list[Event]:
+    @overload
+    def where(self, kind: type[E], /, **fields: object) -> list[E]: ...
+
+    @overload
+    def where(self, kind: str | None = None, /, **fields: object) -> list[Event]: ...
+
+    def where(self, kind: type[Event] | str | None = None, /, **fields: object) -> Sequence[Event]:
         """The events of a kind whose fields are as wanted; arguments and errors as of `pattern`."""
         fits = Pattern(kind, fields, names=self._index.task_name).fits
         return [event for event in self._events if fits(event)]
@@ -173,7 +185,7 @@ class Trace(Sequence[Event]):
         self._hashed = len(self._events)
         return self._hash.hexdigest()
 
-    def save(self, path: str | PathLike[str], **metadata: object) -> None:
+    def save(self, path: str | PathLike[str], /, **metadata: object) -> None:
         """Write it to a file of JSON lines.
 
         Args:

@@ -17,9 +17,8 @@ _SIGNALS |= {12: "SIGUSR2", 14: "SIGALRM", 15: "SIGTERM"}
 
 
 def words(event: e.Event) -> tuple[str, str]:
-    """What happened, in a word or two, and the rest of the story on one line."""
-    word, rest = WORDS[type(event)](event)
-    return word, one_line(rest)
+    """What happened, in a word or two, and the rest of the story; not yet fit for a terminal, see `one_line`."""
+    return WORDS[type(event)](event)
 
 
 def seconds(time: float) -> str:

@@ -1,0 +1,32 @@
+"""The API page says what the code has."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+from tasksim.events import KINDS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def events_table() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("events_table", ROOT / "scripts" / "events_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_events_is_current() -> None:
+    script = events_table()
+    page = script.PAGE.read_text(encoding="utf-8")
+    assert page == script.updated(page), "run: python scripts/events_table.py"
+
+
+def test_the_table_has_a_line_with_a_meaning_for_every_event() -> None:
+    rows = [line.strip("| ").split(" | ") for line in events_table().table().splitlines()[2:]]
+    assert [row[0] for row in rows] == [f"`{name}`" for name in KINDS]
+    assert all(row[-1] for row in rows)
