@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from os.path import commonprefix
 
 from tasksim.errors import UsageError
 from tasksim.events import Event
@@ -152,13 +153,13 @@ def _tails(name: str) -> list[str]:
 
 
 def _shared(one: str, other: str) -> int:
-    return next(
-        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
-    )
+    return len(commonprefix((one, other)))
 
 
 def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else (text[: width - 3] + "...")[:width] if width > 3 else ""
+    if len(text) <= width:
+        return text
+    return text[: width - 3] + "..." if width > 3 else ""
 
 
 def _cut_front(text: str, width: int) -> str:
