@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from os.path import commonprefix
 
 from tasksim.errors import UsageError
 from tasksim.events import Event
@@ -153,7 +152,8 @@ def _tails(name: str) -> list[str]:
 
 
 def _shared(one: str, other: str) -> int:
-    return len(commonprefix((one, other)))
+    length = min(len(one), len(other))
+    return next((place for place in range(length) if one[place] != other[place]), length)
 
 
 def _cut(text: str, width: int) -> str:
