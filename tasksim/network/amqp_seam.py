@@ -24,9 +24,10 @@ from amqp.transport import to_host_port
 from tasksim.message import Content
 from tasksim.network.methods import Method, MethodTransport, Payload
 from tasksim.network.wire import Listener, Network
+from tasksim.patching.table import Row
 from tasksim.unix.descriptors import Descriptors
 
-__all__ = ["AmqpSeam"]
+__all__ = ["ROWS", "AmqpSeam"]
 
 _HEARTBEAT: Method = (0, 0)
 _METHOD_FRAME = 1
@@ -171,3 +172,13 @@ def _item(value: Any) -> Any:
         return [part if part.__class__ in _PLAIN else _item(part) for part in value]
     # Bytes, dates, decimals, subclasses of what is plain, and what cannot be sent: py-amqp knows.
     return loads("F", dumps("F", [{"item": value}]), 0)[0][0]["item"]
+
+
+#: What a simulation replaces; the world has the seam as `amqp_seam`.
+ROWS = (
+    Row(
+        "amqp.connection:Connection.Transport",
+        "connections of py-amqp go to simulated servers",
+        lambda world: world.amqp_seam.transport(),
+    ),
+)
