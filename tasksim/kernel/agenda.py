@@ -24,12 +24,13 @@ class Agenda:
     any other seed chooses.
     """
 
-    __slots__ = ("_cancelled", "_choose", "_heap", "_ready", "_serial", "now_ns")
+    __slots__ = ("_cancelled", "_choose", "_heap", "_ready", "_serial", "_urgent", "now_ns")
 
     def __init__(self, choice: Choice) -> None:
         self.now_ns = 0
         self._heap: list[Entry] = []
         self._ready: deque[Entry] = deque()
+        self._urgent: deque[Entry] = deque()
         self._serial = 0
         self._cancelled = 0
         self._choose: Callable[[int], int] | None = choice.stream("order").below if choice.seed else None
@@ -51,6 +52,11 @@ class Agenda:
         self._ready.append(entry)
         return entry
 
+    def urgent(self, function: Callable[..., object], *args: object) -> None:
+        """Call `function(*args)` before any other candidate, as soon as what runs now parks."""
+        self._serial += 1
+        self._urgent.append([self.now_ns, self._serial, function, args])
+
     def cancel(self, entry: Entry) -> None:
         """Forget an entry; one that has run already is no error."""
         if entry[_FUNCTION] is None:
@@ -64,6 +70,8 @@ class Agenda:
 
     def pop(self) -> Entry | None:
         """The next candidate of this instant, or None when all of it has been done."""
+        if self._urgent:
+            return self._urgent.popleft()
         ready = self._ready
         while ready:
             if self._choose is None or len(ready) == 1:
@@ -99,3 +107,4 @@ class Agenda:
         """Forget everything: the end of a world."""
         self._heap.clear()
         self._ready.clear()
+        self._urgent.clear()

@@ -20,76 +20,91 @@ def keep(value: Any) -> Any:
     return value
 
 
+Place = tuple[MutableMapping[str, Any], str]
+
+
 class Cells:
     """The table of cells of one simulation, and the exchange.
 
     `driver` has the values that stand there when a cell is added. `running` is the process whose values stand in the
-    namespaces now; the kernel keeps it.
+    namespaces now; the kernel keeps it. A process has its own bodies, so one may come later, for some processes only.
     """
 
     def __init__(self, driver: Process) -> None:
         self._driver = self.running = driver
-        self._names: list[tuple[MutableMapping[str, Any], str, Make, Make]] = []
-        self._bodies: list[tuple[Any, Callable[[], dict[str, Any]], Callable[[dict[str, Any]], dict[str, Any]]]] = []
+        self._names: list[tuple[list[Place], Make, Make]] = []
+        self._fresh_bodies: list[tuple[Any, Callable[[], dict[str, Any]]]] = []
+        self._fork_body: dict[int, Make] = {}
         self.switch: Callable[[Process, Process], None] = self._generate()
 
-    def name(self, namespace: MutableMapping[str, Any], name: str, *, fresh: Make = keep, fork: Make = keep) -> None:
-        """Exchange a name of a namespace.
+    def name(self, *places: Place, fresh: Make = keep, fork: Make = keep) -> None:
+        """Exchange a name of a namespace, or several names that always hold the same thing.
 
         Args:
             fresh: makes the value of a new program from the driver's.
             fork: makes the value of a child from its parent's.
         """
-        self._names.append((namespace, name, fresh, fork))
+        namespace, name = places[0]
+        self._names.append((list(places), fresh, fork))
         self._driver.cells.append(namespace[name])
         self.switch = self._generate()
 
-    def body(
-        self,
-        owner: Any,
-        *,
-        fresh: Callable[[], dict[str, Any]],
-        fork: Callable[[dict[str, Any]], dict[str, Any]],
-    ) -> None:
-        """Exchange an object's `__dict__`; `fresh` and `fork` make the new one."""
-        self._bodies.append((owner, fresh, fork))
-        self._driver.bodies.append((owner, owner.__dict__))
+    def body(self, owner: Any, *, fresh: Callable[[], dict[str, Any]], fork: Make) -> None:
+        """Exchange an object's `__dict__` in every process; `fresh` and `fork` make the new one."""
+        self._fresh_bodies.append((owner, fresh))
+        self.adopt(self._driver, owner, fork=fork)
+
+    def adopt(self, process: Process, owner: Any, *, fork: Make) -> None:
+        """Exchange the `__dict__` of an object that only this process and those forked from it know."""
+        self._fork_body[id(owner)] = fork
+        process.bodies.append((owner, owner.__dict__))
+
+    def separate(self, processes: list[Process], owner: Any, *, fork: Make) -> None:
+        """Give the running process a `__dict__` of its own, a copy, where all have shared one so far."""
+        shared = owner.__dict__
+        self._fork_body[id(owner)] = fork
+        self._fresh_bodies.append((owner, lambda: fork(shared)))
+        for process in processes:
+            if process is not self.running:
+                process.bodies.append((owner, shared))
+        owner.__dict__ = fork(shared)
+        self.running.bodies.append((owner, owner.__dict__))
+
+    def is_separate(self, owner: Any) -> bool:
+        """Has this object a `__dict__` in each process?"""
+        return id(owner) in self._fork_body
 
     def exec(self, process: Process) -> None:
         """Give a process the cells of a program that has just been started."""
         driver = self._values(self._driver)
-        process.cells = [fresh(value) for value, (_, _, fresh, _) in zip(driver, self._names, strict=True)]
-        process.bodies = [(owner, fresh()) for owner, fresh, _ in self._bodies]
+        process.cells = [fresh(value) for value, (_, fresh, _) in zip(driver, self._names, strict=True)]
+        process.bodies = [(owner, fresh()) for owner, fresh in self._fresh_bodies]
 
     def fork(self, parent: Process, process: Process) -> None:
         """Give a process the cells of a child of `parent`."""
         values = self._values(parent)
-        process.cells = [fork(value) for value, (_, _, _, fork) in zip(values, self._names, strict=True)]
-        bodies = dict((id(owner), body) for owner, body in parent.bodies)
-        process.bodies = [(owner, fork(bodies[id(owner)])) for owner, _, fork in self._bodies]
+        process.cells = [fork(value) for value, (_, _, fork) in zip(values, self._names, strict=True)]
+        process.bodies = [(owner, self._fork_body[id(owner)](body)) for owner, body in parent.bodies]
 
     def _values(self, process: Process) -> list[Any]:
         if process is self.running:
-            return [namespace[name] for namespace, name, _, _ in self._names]
+            return [places[0][0][places[0][1]] for places, _, _ in self._names]
         return list(process.cells)
-
-    def restore(self) -> None:
-        """Let the driver's values stand at the end."""
-        if self.running is not self._driver:
-            self.switch(self.running, self._driver)
-            self.running = self._driver
 
     def _generate(self) -> Callable[[Process, Process], None]:
         environment: dict[str, Any] = {}
-        places = []
-        for index, (namespace, name, _, _) in enumerate(self._names):
-            environment[f"n{index}"] = namespace
-            places.append(f"n{index}[{name!r}]")
-        lines = ["def switch(old, new):"]
-        if places:
-            lines.append(f"    old.cells = [{', '.join(places)}]")
-            lines.append(f"    {', '.join(places)}, = new.cells")
-        lines.append("    for owner, body in new.bodies:")
-        lines.append("        owner.__dict__ = body")
-        exec("\n".join(lines), environment)
+        firsts, lines = [], []
+        for index, (places, _, _) in enumerate(self._names):
+            targets = []
+            for number, (namespace, name) in enumerate(places):
+                environment[f"n{index}_{number}"] = namespace
+                targets.append(f"n{index}_{number}[{name!r}]")
+            firsts.append(targets[0])
+            lines += [f"    {other} = {targets[0]}" for other in targets[1:]]
+        head = ["def switch(old, new):"]
+        if firsts:
+            head.append(f"    old.cells = [{', '.join(firsts)}]")
+            head.append(f"    {', '.join(firsts)}, = new.cells")
+        loop = ["    for owner, body in new.bodies:", "        owner.__dict__ = body"]
+        exec("\n".join([*head, *lines, *loop]), environment)
         return environment["switch"]  # type: ignore[no-any-return]

@@ -14,6 +14,7 @@ from tasksim.kernel.choice import Choice
 from tasksim.kernel.process import Process, Thread, keep_for_ever
 
 SECOND = 1_000_000_000
+MICROSECOND = 1_000
 
 #: The first pid of a simulated process; no real one is as large.
 FIRST_PID = 5_000_000
@@ -30,6 +31,7 @@ class Kernel:
         current: the process that runs, or ran last.
         driver: the process of whoever made the kernel, a test usually.
         deliver: called with a process whose `pending` is not empty, in its thread, as that comes back from parking.
+        begin: called once, before the driver parks for the first time.
         before_advance: called with the next time (ns) whenever all of an instant has been done and before the clock
             moves. When it returns True, the instant goes on (it has made something due).
     """
@@ -42,6 +44,7 @@ class Kernel:
         self.cells = Cells(driver)
         self.deliver: Callable[[Any], None] = lambda _: None
         self.before_advance: Callable[[int | None], bool] = lambda _: False
+        self.begin: Callable[[], None] | None = None
         self.max_steps, self.steps = max_steps, 0
         self._second_began, self._steps_then = 0, 0
         self._parked: dict[Any, Entry | None] = {}
@@ -75,7 +78,7 @@ class Kernel:
                 self._watch_for_spin(due_ns)
                 agenda.advance(due_ns)
             except Exception as exc:
-                self._raise_in_driver(exc)
+                self.raise_in_driver(exc)
 
     def _watch_for_spin(self, due_ns: int) -> None:
         if due_ns - self._second_began >= SECOND:
@@ -94,7 +97,7 @@ class Kernel:
             lines.append(f"  {process.name} waits for {reason}{until}")
         return "\n".join(lines)
 
-    def _raise_in_driver(self, exc: BaseException) -> None:
+    def raise_in_driver(self, exc: BaseException) -> None:
         """Let an error of the world itself come out where the test waits."""
         thread = self._driver_thread
         entry = self._parked.pop(thread, None)
@@ -102,6 +105,15 @@ class Kernel:
             self.cancel(entry)
         self._enter(self.driver)
         thread.throw(exc)
+
+    def fail(self, error: BaseException) -> None:
+        """Give up what runs now, for good, and let this error come out where the test waits."""
+        process = self.process_of_caller()
+        if process is self.driver:
+            raise error
+        self.agenda.urgent(self.raise_in_driver, error)
+        self.bury(process)
+        self.leave()
 
     # --- threads
 
@@ -146,6 +158,9 @@ class Kernel:
         if thread.__class__ is Thread:
             thread.waiting_for = reason
         else:
+            if self.begin is not None:
+                begin, self.begin = self.begin, None
+                begin()
             process.own["waiting_for"] = reason
             self._driver_thread = thread
         if self.steps - self._steps_then > self.max_steps:
@@ -156,9 +171,19 @@ class Kernel:
             self.deliver(process)
         return woken
 
+    def due_ns(self, seconds: float) -> int:
+        """When so many seconds will have passed: a whole microsecond, and never this instant unless `seconds` is 0.
+
+        Users' programs compute time-outs from floats, which near the time of day stand 0.24 us apart. Rounded to the
+        microsecond, what was meant to happen at one instant does.
+        """
+        if seconds <= 0:
+            return self.agenda.now_ns
+        return self.agenda.now_ns + max(1, round(seconds * 1e6)) * MICROSECOND
+
     def sleep(self, seconds: float, reason: str = "its sleep to end") -> None:
         """Park for so many seconds; a signal whose handler returns does not shorten it (PEP 475)."""
-        deadline_ns = self.now_ns + max(0, round(seconds * SECOND))
+        deadline_ns = self.due_ns(seconds)
         self.park(deadline_ns, reason)
         while self.now_ns < deadline_ns:
             self.park(deadline_ns, reason)
@@ -169,7 +194,7 @@ class Kernel:
             f"{steps} steps within one virtual second, at {self.now_ns / SECOND:.6f} s; "
             f"the last was made by {process.name}. Who waits:\n{self.describe_waiters()}"
         )
-        self.soon(self._raise_in_driver, error)
+        self.soon(self.raise_in_driver, error)
 
     def _expire(self, thread: Any) -> None:
         if thread in self._parked:

@@ -8,8 +8,23 @@ from typing import Any
 
 import greenlet
 
-from tasksim.kernel.loop import SECOND
 from tasksim.unix.descriptors import ERR, FIRST_DESCRIPTOR, HUP, IN, NVAL, Descriptors, File
+
+
+def number_of(which: Any) -> int:
+    """The number of a descriptor, or of an object with `fileno`.
+
+    Raises:
+        TypeError, ValueError: as select.epoll raises them for what is neither, and for what is closed.
+    """
+    if type(which) is int:
+        return which
+    if not hasattr(which, "fileno"):
+        raise TypeError("argument must be an int, or have a fileno() method.")
+    descriptor: int = which.fileno()
+    if descriptor < 0:
+        raise ValueError(f"file descriptor cannot be a negative integer ({descriptor})")
+    return descriptor
 
 
 class Epoll:
@@ -24,8 +39,9 @@ class Epoll:
         self._candidates: dict[int, None] = {}
         self._waiter: Any = None
 
-    def register(self, descriptor: int, mask: int) -> None:
-        """EPOLL_CTL_ADD."""
+    def register(self, which: Any, mask: int) -> None:
+        """EPOLL_CTL_ADD, for a descriptor or an object with `fileno`."""
+        descriptor = number_of(which)
         file = self._system.file(descriptor)
         known = self._interest.get(descriptor)
         if known is not None:
@@ -36,15 +52,17 @@ class Epoll:
         file.watchers[self] = descriptor
         self.notice(descriptor)
 
-    def modify(self, descriptor: int, mask: int) -> None:
+    def modify(self, which: Any, mask: int) -> None:
         """EPOLL_CTL_MOD."""
+        descriptor = number_of(which)
         if descriptor not in self._interest:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")
         self._interest[descriptor] = self._interest[descriptor][0], mask
         self.notice(descriptor)
 
-    def unregister(self, descriptor: int) -> None:
+    def unregister(self, which: Any) -> None:
         """EPOLL_CTL_DEL."""
+        descriptor = number_of(which)
         known = self._interest.get(descriptor)
         if known is None:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")
@@ -80,7 +98,7 @@ class Epoll:
         ready = self._ready()
         if ready or timeout == 0:
             return ready
-        deadline_ns = None if timeout is None or timeout < 0 else kernel.now_ns + round(timeout * SECOND)
+        deadline_ns = None if timeout is None or timeout < 0 else kernel.due_ns(timeout)
         while True:
             self._waiter = greenlet.getcurrent()
             try:
@@ -104,7 +122,7 @@ class Epoll:
 def wait_for(system: Descriptors, files: list[tuple[File, int]], timeout: float | None) -> list[int]:
     """poll(2): the events of each file, in order; waits until one has any or `timeout` seconds have passed."""
     kernel = system.kernel
-    deadline_ns = None if timeout is None or timeout < 0 else kernel.now_ns + round(timeout * SECOND)
+    deadline_ns = None if timeout is None or timeout < 0 else kernel.due_ns(timeout)
     while True:
         events = [file.events() & (mask | ERR | HUP) for file, mask in files]
         if any(events) or (deadline_ns is not None and kernel.now_ns >= deadline_ns):

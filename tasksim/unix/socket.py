@@ -7,7 +7,6 @@ import os
 import socket as real_socket
 from typing import Any, Protocol
 
-from tasksim.kernel.loop import SECOND
 from tasksim.unix.descriptors import ERR, HUP, IN, OUT, Descriptors, File
 
 
@@ -52,8 +51,7 @@ class StreamFile(File):
         return (IN if self.buffer or self.ended else 0) | OUT | (HUP | ERR if self.ended and not self.buffer else 0)
 
     def on_close(self) -> None:
-        reason = "process died" if self.kernel.current.dead else "closed"
-        self.line.close(reason)
+        self.line.close()
 
 
 class StreamSocket:
@@ -119,7 +117,7 @@ class StreamSocket:
         file, kernel = self.file, self._system.kernel
         if self._timeout == 0 or flags & real_socket.MSG_DONTWAIT or file.flags & os.O_NONBLOCK:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-        deadline_ns = None if self._timeout is None else kernel.now_ns + round(self._timeout * SECOND)
+        deadline_ns = None if self._timeout is None else kernel.due_ns(self._timeout)
         while not file.buffer and not file.ended:
             if deadline_ns is not None and kernel.now_ns >= deadline_ns:
                 raise TimeoutError("timed out")

@@ -76,7 +76,22 @@ class Unix(Descriptors, Signals):
         self.exit(process, exit_status(code if isinstance(code, int) else 0))
 
     def exit(self, process: UnixProcess, status: int) -> None:
-        """The end of a process: nothing of it runs again, its descriptors close, its orphans are told."""
+        """The end of a process: nothing of it runs again, its descriptors close, its orphans are told.
+
+        Does not return when the caller is among those that end.
+        """
+        self._end(process, status)
+        if self.kernel.process_of_caller().dead:
+            self.kernel.leave()
+
+    def kill_tree(self, process: UnixProcess) -> None:
+        """SIGKILL to a process and all that descend from it, at once."""
+        for one in self.tree(process):
+            self._end(one, signal.SIGKILL)
+        if self.kernel.process_of_caller().dead:
+            self.kernel.leave()
+
+    def _end(self, process: UnixProcess, status: int) -> None:
         if process.dead:
             return
         process.status = status
@@ -84,16 +99,14 @@ class Unix(Descriptors, Signals):
         late = self._reaping is not None and self._reaping.chance(0.5)
         for descriptor in list(process.files):
             process.files.pop(descriptor).release()
+        self.on_exit(process)
         for child in list(process.children):
             if child.dies_with_parent:
-                self.exit(child, signal.SIGKILL)
-        self.on_exit(process)
+                self._end(child, signal.SIGKILL)
         if late:
             self.kernel.at(self.kernel.now_ns + LATE_STATUS_NS, self._become_zombie, process)
         else:
             self._become_zombie(process)
-        if self.kernel.process_of_caller() is process:
-            self.kernel.leave()
 
     def _become_zombie(self, process: UnixProcess) -> None:
         process.zombie = True

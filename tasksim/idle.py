@@ -1,0 +1,163 @@
+"""When a simulation is over, and when it is stuck.
+
+Every agenda entry is either work or housekeeping, and a living worker always has housekeeping due (heartbeats, pool
+checks, a blocking pop's second). So the question is asked of those who know: servers know what is ready for a consumer
+or unacknowledged, hosts whether somebody boots, stops or has lost the broker, the trace which task bodies run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasksim.errors import NothingLeftToDo, Spinning, Stuck
+from tasksim.events import Delivered, Disconnected, Event
+from tasksim.kernel.loop import SECOND
+from tasksim.worker.host import BOOTING, STOPPING, UP
+
+if TYPE_CHECKING:
+    from tasksim.world import World
+
+#: A worker that has lost its connection sleeps a second and asks its neighbours for another one before it consumes.
+RECONNECT_NS = 5 * SECOND
+#: Somebody who sleeps at least so long (seconds) means it; shorter sleeps are taken for polling.
+LONG_SLEEP_NS = 60 * SECOND
+
+
+class Progress:
+    """Looks at the world each time the clock is about to move.
+
+    Attributes:
+        until_idle: the driver waits for the end of all work.
+        planned: how many planned actions (faults, calls) are still to come at a given time.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world, self._kernel, self._limits = world, world.kernel, world.limits
+        self.until_idle = False
+        self.planned = 0
+        self.scripts = 0
+        self._interrupted: dict[str, int] = {}
+        self._idle_since: int | None = None
+        self._events_seen, self._last_event_ns = -1, 0
+        self._next_look_ns = 0
+        self._handings: dict[int, list[int]] = {}
+        self._second = -1
+        self._kernel.before_advance = self._before_advance
+        world.trace.subscribe(Disconnected, self._disconnected)
+        world.trace.subscribe(Delivered, self._count_delivery)
+
+    # --- idle
+
+    def is_idle(self) -> bool:
+        """Is there nothing left to do?"""
+        world = self._world
+        if world.running or self.planned or self.scripts:
+            return False
+        if any(server.waiting() for server in world.amqp.all()):
+            return False
+        return self._workers_rest() and not any(world.redis_watch.waiting())
+
+    def _workers_rest(self) -> bool:
+        now_ns = self._kernel.now_ns
+        for name, handle in self._world.hosts.workers.items():
+            if handle.state in (BOOTING, STOPPING):
+                return False
+            if handle.state == UP and self._interrupted.get(name, -1) > now_ns:
+                return False
+        return True
+
+    def _disconnected(self, event: Event) -> None:
+        self._interrupted[event.process] = self._kernel.now_ns + RECONNECT_NS
+
+    # --- before the clock moves
+
+    def _before_advance(self, due_ns: int | None) -> bool:
+        kernel, driver = self._kernel, self._kernel.driver_thread
+        if not kernel.is_parked(driver):
+            return False
+        if self.until_idle and self.is_idle():
+            self.until_idle = False
+            kernel.wake(driver)
+            return True
+        if due_ns is not None and due_ns >= self._next_look_ns:
+            self._next_look_ns = due_ns + SECOND
+            self._look(due_ns)
+        return False
+
+    def _look(self, due_ns: int) -> None:
+        kernel = self._kernel
+        count = len(self._world.trace)
+        if count != self._events_seen:
+            self._events_seen, self._last_event_ns = count, kernel.now_ns
+        deadline_ns = kernel.parked_until_ns(kernel.driver_thread)
+        if deadline_ns is not None and deadline_ns - kernel.now_ns >= LONG_SLEEP_NS:
+            self._idle_since = None
+            self._last_event_ns = deadline_ns
+            return
+        if not self.is_idle():
+            self._idle_since = None
+            if due_ns - self._last_event_ns > self._limits.stuck * SECOND:
+                raise Stuck(self._what_is_left())
+        elif self._idle_since is None:
+            self._idle_since = kernel.now_ns
+        elif due_ns - self._idle_since > self._limits.idle * SECOND:
+            self._idle_since = None
+            raise NothingLeftToDo(self._idle_wait())
+
+    def _idle_wait(self) -> str:
+        world = self._world
+        reason = world.driver.own.get("waiting_for", "something")
+        lines = [
+            f"the test has waited for {self._limits.idle:g} virtual seconds in an idle world, for {reason}; "
+            "no task runs, no message is ready for a worker, unacknowledged or waiting for its ETA.",
+            *self._workers(),
+            *self._unfinished(),
+        ]
+        return "\n".join(lines)
+
+    def _unfinished(self) -> list[str]:
+        """What became of tasks that were published and never came to an end."""
+        last: dict[str, Event] = {}
+        for event in self._world.trace:
+            task_id = getattr(event, "task_id", None)
+            if task_id is not None:
+                last[task_id] = event
+        ended = {"Succeeded", "Failed", "Expired", "Revoked", "Finished", "Acked", "StateStored"}
+        lines = [
+            f"  {task_id}: last seen at {event.time:g} s: {type(event).__name__} in {event.process}"
+            for task_id, event in last.items() if type(event).__name__ not in ended
+        ]  # fmt: skip
+        return ["tasks that never came to an end:", *lines[:20]] if lines else []
+
+    def _workers(self) -> list[str]:
+        handles = self._world.hosts.workers.values()
+        return [f"  worker {one.name} is {one.state}" for one in handles] or ["  there is no worker"]
+
+    def _what_is_left(self) -> str:
+        world = self._world
+        lines = [f"nothing has happened for {self._limits.stuck:g} virtual seconds, and work is left:"]
+        lines += [f"  {process.name} runs {task_id}" for process, task_id in world.running.items()]
+        for server in world.amqp.all():
+            lines += [f"  {row}" for row in server.rows() if row.ready or row.unacked]
+        return "\n".join([*lines, *self._workers(), "who waits:", self._kernel.describe_waiters()])
+
+    # --- spinning
+
+    def _count_delivery(self, event: Event) -> None:
+        assert isinstance(event, Delivered)
+        second = int(event.time)
+        if second != self._second:
+            self._second = second
+            self._handings.clear()
+        count = self._handings.get(event.message)
+        if count is None:
+            self._handings[event.message] = [1]
+            return
+        count[0] += 1
+        if count[0] > self._limits.deliveries:
+            count[0] = 0
+            error = Spinning(
+                f"message {event.message} (task {event.task_id}) was delivered {self._limits.deliveries} times within "
+                f"one virtual second, at last from queue {event.queue} to {event.process}"
+            )
+            self._kernel.soon(self._kernel.raise_in_driver, error)

@@ -1,0 +1,107 @@
+"""asyncio in virtual time: an event loop whose selector parks in the kernel.
+
+The loop is asyncio's own; only the selector that it is made with is another one.
+"""
+
+from __future__ import annotations
+
+import asyncio.selector_events
+import selectors
+from typing import Any
+
+import greenlet
+
+from tasksim.kernel.loop import Kernel
+from tasksim.unix.descriptors import FIRST_DESCRIPTOR, OUT
+from tasksim.unix.system import Unix
+
+
+class ParkingSelector(selectors._BaseSelectorImpl):  # type: ignore[misc, name-defined, unused-ignore]
+    """Waits in the kernel; simulated descriptors wake it, real ones are looked at without waiting."""
+
+    def __init__(self, kernel: Kernel, unix: Unix) -> None:
+        super().__init__()
+        self._kernel, self._unix = kernel, unix
+        self._waiter: Any = None
+        self._kicked = False
+
+    def kick(self) -> None:
+        """Look again now."""
+        self._kicked = True
+        if self._waiter is not None:
+            self._kernel.wake(self._waiter)
+
+    def _look(self) -> list[tuple[Any, int]]:
+        found = []
+        for descriptor, key in list(self.get_map().items()):
+            number = key.fd
+            if number < FIRST_DESCRIPTOR or not self._unix.has(number):
+                continue
+            events = self._unix.file(number).events()
+            ready = (selectors.EVENT_READ if events & ~OUT else 0) | (selectors.EVENT_WRITE if events & OUT else 0)
+            if ready & key.events:
+                found.append((key, ready & key.events))
+        return found + self._look_at_real_ones()
+
+    def _look_at_real_ones(self) -> list[tuple[Any, int]]:
+        import select
+
+        keys = {key.fd: key for key in self.get_map().values() if key.fd < FIRST_DESCRIPTOR}
+        if not keys:
+            return []
+        readers = [fd for fd, key in keys.items() if key.events & selectors.EVENT_READ]
+        writers = [fd for fd, key in keys.items() if key.events & selectors.EVENT_WRITE]
+        readable, writable, _ = select.select(readers, writers, [], 0)
+        found = {fd: selectors.EVENT_READ for fd in readable}
+        for fd in writable:
+            found[fd] = found.get(fd, 0) | selectors.EVENT_WRITE
+        return [(keys[fd], events) for fd, events in found.items()]
+
+    def select(self, timeout: float | None = None) -> list[tuple[Any, int]]:
+        """As selectors.BaseSelector.select; `timeout` in seconds."""
+        ready = self._look()
+        if ready or self._kicked or (timeout is not None and timeout <= 0):
+            self._kicked = False
+            return ready
+        kernel = self._kernel
+        deadline_ns = None if timeout is None else kernel.due_ns(timeout)
+        files = [
+            self._unix.file(key.fd) for key in self.get_map().values()
+            if key.fd >= FIRST_DESCRIPTOR and self._unix.has(key.fd)
+        ]  # fmt: skip
+        self._waiter = thread = greenlet.getcurrent()
+        for file in files:
+            file.waiters[thread] = None
+        try:
+            kernel.park(deadline_ns, "its event loop")
+        finally:
+            self._waiter, self._kicked = None, False
+            for file in files:
+                file.waiters.pop(thread, None)
+        return self._look()
+
+
+def make_selector(world: Any) -> object:
+    """What takes the place of `selectors.DefaultSelector`."""
+    real, gate = selectors.DefaultSelector, world.gate
+
+    def selector() -> Any:
+        return ParkingSelector(world.kernel, world.unix) if gate.inside() else real()
+
+    return selector
+
+
+def write_to_self(world: Any) -> object:
+    """What takes the place of an event loop's way to wake itself."""
+    del world
+    real = asyncio.selector_events.BaseSelectorEventLoop._write_to_self  # type: ignore[attr-defined]
+
+    def wake(loop: Any) -> None:
+        real(loop)
+        selector = getattr(loop, "_selector", None)
+        if isinstance(selector, ParkingSelector):
+            selector.kick()
+
+    return wake
+
+

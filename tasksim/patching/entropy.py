@@ -1,0 +1,104 @@
+"""Chance for the user's code: `random`, `os.urandom`, `uuid`, from a stream of each process' own."""
+
+from __future__ import annotations
+
+import os
+import random
+from _thread import get_ident
+from collections.abc import Callable
+from typing import Any
+
+from tasksim.kernel.choice import Stream
+from tasksim.kernel.loop import Kernel
+from tasksim.patching.table import Row
+
+_KEY = "random"
+
+
+class _Sources:
+    """The generators of each process, made when first asked for."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._thread = get_ident()
+
+    def inside(self) -> bool:
+        return get_ident() == self._thread
+
+    def generator(self) -> random.Random:
+        process = self._kernel.current
+        found = process.own.get(_KEY)
+        if found is None:
+            found = process.own[_KEY] = random.Random(self._kernel.choice.derive(f"random/{process.name}/{process.pid}"))
+        return found  # type: ignore[no-any-return]
+
+    def stream(self) -> Stream:
+        process = self._kernel.current
+        return self._kernel.choice.stream(f"urandom/{process.name}/{process.pid}")
+
+
+def _shared_class(sources: _Sources) -> type:
+    """A class for `random._inst`, whose bound methods are the module's functions, that asks the process' own generator."""
+    base: Any = random.Random
+    # (method of the shared generator, so that real threads keep the real one)
+    names = ("random", "getrandbits", "seed", "getstate", "setstate", "randbytes", "gauss")
+
+    def forward(name: str) -> Callable[..., Any]:
+        real = getattr(base, name)
+
+        def method(self: Any, *arguments: Any, **options: Any) -> Any:
+            if sources.inside():
+                return getattr(sources.generator(), name)(*arguments, **options)
+            return real(self, *arguments, **options)
+
+        method.__name__ = name
+        return method
+
+    return type("ProcessRandom", (base,), {name: forward(name) for name in names})
+
+
+def _instance() -> Any:
+    return vars(random)["_inst"]
+
+
+def _function(name: str) -> Callable[[Any], object]:
+    def make(world: Any) -> object:
+        shared, real = world.sources, getattr(random, name)
+
+        def function(*arguments: Any) -> Any:
+            if shared.inside():
+                return getattr(shared.generator(), name)(*arguments)
+            return real(*arguments)
+
+        return function
+
+    return make
+
+
+def _urandom(world: Any) -> object:
+    sources, real = world.sources, os.urandom
+
+    def urandom(count: int, /) -> bytes:
+        return sources.stream().bytes(count) if sources.inside() else real(count)
+
+    return urandom
+
+
+def make_sources(kernel: Kernel) -> _Sources:
+    """The processes' generators, for a world's attribute `sources`."""
+    return _Sources(kernel)
+
+
+_WHY = "chance comes from the seed, and each process has its own"
+
+ROWS = (
+    Row("random:_inst.__class__", _WHY, lambda world: _shared_class(world.sources)),
+    Row("random:random", _WHY, _function("random")),
+    Row("random:getrandbits", _WHY, _function("getrandbits")),
+    Row("random:_urandom", _WHY, _urandom),
+    Row("os:urandom", _WHY, _urandom),
+    Row("uuid:_generate_time_safe", "uuid1 from libuuid asks the real clock and the real network card", lambda _: None),
+    Row("uuid:_UuidCreate", "as above", lambda _: None),
+    Row("uuid:_last_timestamp", "uuid1 counts on from what the interpreter gave before", lambda _: None),
+    Row("uuid:_node", "the real network card's address differs from machine to machine", lambda _: 0x7A5C51A0CE11),
+)

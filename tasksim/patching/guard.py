@@ -1,0 +1,182 @@
+"""What would really leave the process, or really block it."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import ctypes
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tasksim.errors import BlockedForReal, ConnectionRefused, UnsupportedError
+from tasksim.kernel.loop import Kernel
+from tasksim.patching.clock import real_monotonic
+from tasksim.patching.table import Row
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1", "", None}
+
+
+class Gate:
+    """Which real connections may be made.
+
+    Args:
+        allowed: hosts ("db") or hosts with a port ("db:5432").
+    """
+
+    def __init__(self, kernel: Kernel, allowed: Iterable[str]) -> None:
+        self._kernel, self._thread = kernel, threading.get_ident()
+        self._allowed = set(allowed)
+        self._addresses: set[tuple[str, int | None]] = set()
+
+    def inside(self) -> bool:
+        """Is the caller in the simulation's thread?"""
+        return threading.get_ident() == self._thread
+
+    def allows(self, host: Any, port: Any) -> bool:
+        """May a connection be made there?"""
+        name = host.decode() if isinstance(host, bytes) else host
+        return bool({name, f"{name}:{port}"} & self._allowed) or (name, port) in self._addresses
+
+    def resolved(self, port: Any, found: Iterable[Any]) -> None:
+        """An allowed name has these addresses."""
+        self._addresses.update((entry[4][0], port) for entry in found)
+
+    def refuse(self, target: str) -> ConnectionRefused:
+        """The error for a connection that may not be made."""
+        return ConnectionRefused(
+            f"{self._kernel.current.name} wants to connect to {target}, outside of the simulation. "
+            f'If it really should, allow it: Simulation(..., allow=["{target}"]) or '
+            f'@pytest.mark.tasksim(allow=["{target}"])'
+        )
+
+
+def _target(address: Any) -> tuple[Any, Any, str]:
+    if isinstance(address, tuple) and len(address) >= 2:
+        return address[0], address[1], f"{address[0]}:{address[1]}"
+    return address, None, str(address)
+
+
+def _connect(name: str) -> Callable[[Any], object]:
+    def make(world: Any) -> object:
+        real, gate = getattr(socket.socket, name), world.gate
+
+        def connect(self: Any, address: Any) -> Any:
+            host, port, target = _target(address)
+            if gate.inside() and not gate.allows(host, port):
+                raise gate.refuse(target)
+            return real(self, address)
+
+        return connect
+
+    return make
+
+
+def _getaddrinfo(world: Any) -> object:
+    real, gate = socket.getaddrinfo, world.gate
+
+    def getaddrinfo(host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
+        if not gate.inside():
+            return real(host, port, *arguments, **options)
+        name = host.decode() if isinstance(host, bytes) else host
+        if name not in _LOOPBACK and not gate.allows(name, port):
+            raise gate.refuse(f"{name}:{port}" if port else str(name))
+        found = real(host, port, *arguments, **options)
+        if gate.allows(name, port):
+            gate.resolved(port, found)
+        return found
+
+    return getaddrinfo
+
+
+def _start_thread(world: Any) -> object:
+    real, kernel, gate = threading.Thread.start, world.kernel, world.gate
+
+    def start(self: Any) -> None:
+        if gate.inside() and kernel.current is not kernel.driver:
+            raise UnsupportedError(
+                f"{kernel.current.name} starts a thread ({self.name}); threads of simulated processes are not served "
+                "yet. Do the work in the task itself, or in another task."
+            )
+        real(self)
+
+    return start
+
+
+ROWS = (
+    Row("socket:socket.connect", "no connection leaves the process unless it is allowed", _connect("connect"), new=True),
+    Row("socket:socket.connect_ex", "as above", _connect("connect_ex"), new=True),
+    Row("socket:getaddrinfo", "as above: not even to ask for an address", _getaddrinfo),
+    Row("threading:Thread.start", "a real thread would see real time, and nobody would wait for it", _start_thread),
+)
+
+
+class Watchdog:
+    """Looks from a real thread whether the simulation gets on, and ends a step that blocks for real.
+
+    Args:
+        limit: real seconds that one step may take.
+    """
+
+    #: Interrupts a blocking call of the main thread; its default action is to be ignored.
+    SIGNAL = signal.SIGURG
+
+    def __init__(self, kernel: Kernel, limit: float) -> None:
+        self._kernel, self._limit = kernel, limit
+        self._over = _thread.allocate_lock()
+        self.running = False
+        self._ident = threading.get_ident()
+        self._main = threading.current_thread() is threading.main_thread()
+        self._old: Any = None
+        self._error: BlockedForReal | None = None
+
+    def start(self) -> None:
+        """Begin to look."""
+        self.running = True
+        self._over.acquire()
+        if self._main:
+            self._old = signal.signal(self.SIGNAL, self._interrupt)
+        _thread.start_new_thread(self._look, ())
+
+    def stop(self) -> None:
+        """No longer look; the real thread ends by itself."""
+        self.running = False
+        self._over.release()
+        if self._main:
+            signal.signal(self.SIGNAL, self._old)
+
+    def _look(self) -> None:
+        kernel, over = self._kernel, self._over
+        seen, since = -1, real_monotonic()
+        while not over.acquire(timeout=min(1.0, self._limit / 4)):
+            running = kernel.current is not kernel.driver
+            if kernel.steps != seen or not running:
+                seen, since = kernel.steps, real_monotonic()
+            elif real_monotonic() - since > self._limit:
+                since = real_monotonic()
+                self._end()
+
+    def _end(self) -> None:
+        frame = sys._current_frames().get(self._ident)
+        place = f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}" if frame else "unknown place"
+        self._error = BlockedForReal(
+            f"a step of {self._kernel.current.name} has taken more than {self._limit:g} real seconds, at {place}. "
+            "It blocks in the real world, or computes for that long: Limits(block=...) allows more."
+        )
+        if self._main:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pthread_kill(self._ident, self.SIGNAL)
+        else:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self._ident), ctypes.py_object(BlockedForReal)
+            )
+
+    def _interrupt(self, *_: object) -> None:
+        error, self._error = self._error, None
+        if error is None:
+            return
+        kernel = self._kernel
+        kernel.fail(error)

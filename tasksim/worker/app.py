@@ -1,0 +1,121 @@
+"""What a Celery app keeps for itself, in each simulated process its own."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import celery._state
+import celery.app.base
+import celery.app.task
+import celery.app.trace
+from kombu.clocks import LamportClock
+
+from tasksim.kernel.process import Process
+from tasksim.patching.table import Row
+from tasksim.worker.world import World
+
+#: Cached properties that a new program makes anew.
+_CACHED = ("amqp", "control", "events", "oid", "log")
+#: Those that a fork makes anew.
+_CACHED_AT_FORK = ("control", "events")
+
+Body = dict[str, Any]
+
+
+def fresh_body(original: Body) -> Body:
+    """The app as a program has it that has just imported it."""
+    body = dict(original)
+    for name in _CACHED:
+        body.pop(name, None)
+    body.update(
+        _pool=None, _local=threading.local(), _backend_cache=None, clock=LamportClock(), use_fast_trace_task=False
+    )
+    if "loader" in body:
+        body["loader"] = copy.copy(body["loader"])
+        body["loader"].worker_initialized = False
+    return body
+
+
+def fork_body(parent: Body) -> Body:
+    """The app as a forked child has it: without connections, as the after-fork hooks of Celery and kombu leave it."""
+    body = dict(parent)
+    for name in _CACHED_AT_FORK:
+        body.pop(name, None)
+    clock = LamportClock()
+    clock.value = body["clock"].value
+    body.update(_pool=None, _local=threading.local(), _backend_cache=None, clock=clock)
+    if "loader" in body:
+        body["loader"] = copy.copy(body["loader"])
+    if "amqp" in body:
+        amqp = body["amqp"] = copy.copy(body["amqp"])
+        amqp.__dict__.pop("router", None)
+        amqp._producer_pool = None
+        if "queues" in amqp.__dict__:
+            amqp.__dict__["queues"] = copy.copy(amqp.__dict__["queues"])
+    return body
+
+
+class Apps:
+    """The apps of a simulation: which process knows which."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._original: Body = {}
+        self.begun = False
+        self._made: list[tuple[Process, Any]] = []
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Let the simulation's app be a new one in each process, the test's included.
+
+        Args:
+            settings: what the simulation sets otherwise than the app does.
+        """
+        app = self._world.app
+        self.begun = True
+        app.finalize()
+        _ = app.conf.broker_url, app.loader, app.tasks  # what is lazy is the same for all
+        self._original = app.__dict__
+        model = dict(self._original)
+        if settings:
+            model["_conf"] = app.conf.copy()
+            model["_conf"].update(settings)
+        self._protected = "_stackprotected" in vars(celery.app.task.Task)
+        self._world.patches.set(app, "__dict__", fresh_body(model))
+        self._world.kernel.cells.body(app, fresh=lambda: fresh_body(model), fork=fork_body)
+        self._world.patches.set(celery._state, "default_app", app)
+        self._world.patches.set(celery._state._tls, "current_app", app)
+
+    def made(self, app: Any) -> None:
+        """An app was made inside the simulation: it belongs to the process that made it, and to its children."""
+        process = self._world.kernel.current
+        self._world.kernel.cells.adopt(process, app, fork=fork_body)
+        self._made.append((process, app))
+
+    def end(self) -> None:
+        """Keep what the test has set on the app; forget apps of simulated processes."""
+        body = self._world.app.__dict__
+        known = {*self._original, *_CACHED, "_conf"}
+        self._original.update({name: value for name, value in body.items() if name not in known})
+        if not self._protected and "_stackprotected" in vars(celery.app.task.Task):
+            # As celery.app.trace.reset_worker_optimizations does; Task.__call__ itself is a row of `host.py`.
+            del celery.app.task.Task._stackprotected
+            celery.app.trace._patched.pop("BaseTask.__call__", None)
+        for process, app in self._made:
+            if process is not self._world.kernel.driver:
+                celery._state._deregister_app(app)
+
+
+def _register_app(world: World) -> object:
+    real = celery._state._register_app
+
+    def register(app: Any) -> None:
+        real(app)
+        world.apps.made(app)
+
+    return register
+
+
+ROWS = (Row("celery.app.base:_register_app", "an app belongs to the process that makes it", _register_app),)

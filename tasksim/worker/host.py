@@ -1,0 +1,259 @@
+"""A worker as a process: boot, stop, death, and what is known of it from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import celery.app.trace
+import celery.apps.beat
+import celery.apps.worker
+
+from tasksim import events
+from tasksim.errors import UsageError
+from tasksim.kernel.process import Process
+from tasksim.patching.table import Row
+from tasksim.unix.process import UnixProcess
+from tasksim.worker.world import World
+
+#: Without a setting Celery starts as many pool processes as the machine has cores; a test wants the same everywhere.
+DEFAULT_CONCURRENCY = 2
+#: A node name is NAME@sim.
+HOST = "sim"
+
+BOOTING, UP, STOPPING, DOWN = "booting", "up", "stopping", "down"
+
+
+class WorkerHandle:
+    """A worker, as a test sees it.
+
+    Attributes:
+        name: its logical name; its node name is `hostname`.
+        state: "booting", "up", "stopping" or "down".
+        exitcode: of the main process once it has ended by itself; minus the signal's number if one ended it.
+    """
+
+    def __init__(self, world: World, name: str, hostname: str, process: UnixProcess) -> None:
+        self._world, self._process = world, process
+        self.name, self.hostname = name, hostname
+        self.state = BOOTING
+        self.exitcode: int | None = None
+        self.error: BaseException | None = None
+        self.queues: Any = None
+
+    def __repr__(self) -> str:
+        return f"<worker {self.name}: {self.state}>"
+
+    @property
+    def process(self) -> UnixProcess:
+        """Its main process."""
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """Of the main process."""
+        return self._process.pid
+
+    @property
+    def processes(self) -> list[UnixProcess]:
+        """The living ones: the main process and its pool processes."""
+        return [one for one in self._world.unix.tree(self._process) if not one.dead]
+
+    @property
+    def children(self) -> list[str]:
+        """Names of the living pool processes."""
+        return [one.name for one in self.processes if one is not self._process]
+
+    @property
+    def active(self) -> list[str]:
+        """Ids of the tasks whose bodies run in it."""
+        return [task_id for process, task_id in self._world.running.items() if process in self.processes]
+
+    @property
+    def queue_names(self) -> list[str]:
+        """Names of the queues it consumes from; empty until it is up."""
+        return [] if self.queues is None else list(self.queues.consume_from)
+
+
+class Hosts:
+    """All workers of a simulation, and beat."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.workers: dict[str, WorkerHandle] = {}
+        self._children: dict[str, int] = {}
+
+    # --- names
+
+    def child_name(self, parent: UnixProcess) -> str:
+        """Pool processes are numbered over the whole life of a worker's name."""
+        name = parent.name.partition("/")[0]
+        number = self._children[name] = self._children.get(name, 0) + 1
+        return f"{name}/{number}"
+
+    def of(self, process: Process) -> WorkerHandle | None:
+        """The worker that a process belongs to."""
+        handle = self.workers.get(process.name.partition("/")[0])
+        return handle if handle is not None and process in (handle.process, *handle.processes) else None
+
+    def find(self, name: str) -> WorkerHandle:
+        """A worker by name.
+
+        Raises:
+            UsageError: there is none.
+        """
+        handle = self.workers.get(name)
+        if handle is None:
+            known = ", ".join(self.workers) or "none"
+            raise UsageError(f"there is no worker {name!r}; the workers of this simulation: {known}")
+        return handle
+
+    # --- workers
+
+    def start_worker(
+        self,
+        name: str,
+        *,
+        app: Callable[[], Any] | None = None,
+        hostname: str | None = None,
+        conf: Mapping[str, Any] | None = None,
+        before: Callable[[], None] | None = None,
+        **options: Any,
+    ) -> WorkerHandle:
+        """Start a worker's main process; it boots at this instant."""
+        running = self.workers.get(name)
+        if running is not None and not running.process.dead:
+            raise UsageError(f"worker {name!r} is {running.state} already; stop or kill it before starting it again")
+        node = hostname or f"{name}@{HOST}"
+
+        def main() -> object:
+            if before is not None:
+                before()
+            return run_worker(self._app(app, conf), node, options)
+
+        process = self._world.unix.exec(name, main)
+        handle = self.workers[name] = WorkerHandle(self._world, name, node, process)
+        self._world.record(events.WorkerBooting(self._world.now(), name, name, process.pid))
+        return handle
+
+    def _app(self, make: Callable[[], Any] | None, conf: Mapping[str, Any] | None) -> Any:
+        app = self._world.app if make is None else make()
+        if conf:
+            _own_settings(app, conf)
+        return app
+
+    def became_up(self, consumer: Any) -> None:
+        """A worker says that it is ready."""
+        handle = self.of(self._world.kernel.current)
+        if handle is not None:
+            handle.state, handle.queues = UP, consumer.app.amqp.queues
+
+    def is_stopping(self) -> None:
+        """A worker says that it has been told to stop."""
+        handle = self.of(self._world.kernel.current)
+        if handle is not None:
+            handle.state = STOPPING
+
+    # --- the end of processes
+
+    def started(self, process: UnixProcess) -> None:
+        """A process begins."""
+        if "/" in process.name:
+            self._world.record(events.ProcessStarted(self._world.now(), process.name, process.pid))
+
+    def ended(self, process: UnixProcess) -> None:
+        """A process has ended."""
+        world, status = self._world, process.status or 0
+        world.running.pop(process, None)
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        handle = self.workers.get(process.name)
+        if handle is not None and handle.process is process:
+            handle.state, handle.exitcode = DOWN, code if number is None else -number
+            handle.error = process.own.get("error")
+            world.record(events.WorkerDown(world.now(), process.name, process.name, code, number))
+        else:
+            world.record(events.ProcessEnded(world.now(), process.name, code, number))
+
+    def stop(self, name: str, how: str) -> None:
+        """Send the signal for a warm or a cold shutdown to the main process."""
+        numbers = {"warm": signal.SIGTERM, "cold": signal.SIGQUIT}
+        if how not in numbers:
+            raise UsageError(f"how={how!r}: a worker is stopped 'warm' (SIGTERM) or 'cold' (SIGQUIT)")
+        handle = self.find(name)
+        if not handle.process.dead:
+            handle.state = STOPPING
+            self._world.unix.kill(handle.pid, numbers[how])
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to the main process and all its pool processes, at once."""
+        self._world.unix.kill_tree(self.find(name).process)
+
+    # --- beat
+
+    def start_beat(self, *, app: Callable[[], Any] | None = None, before: Callable[[], None] | None = None,
+                   **options: Any) -> UnixProcess:  # fmt: skip
+        """Start beat as a process."""
+
+        def main() -> object:
+            if before is not None:
+                before()
+            return run_beat(self._app(app, None), options)
+
+        return self._world.unix.exec("beat", main)
+
+
+def _own_settings(app: Any, conf: Mapping[str, Any]) -> None:
+    """Settings that only the running process has: a copy, in the app's body, which is this process' own."""
+    settings = app.conf.copy()
+    vars(app)["_conf"] = settings
+    settings.update(conf)
+
+
+def run_worker(app: Any, hostname: str, options: Mapping[str, Any]) -> object:
+    """What `celery worker` does, in the process that runs."""
+    app.log.already_setup = True  # the test's logging is everybody's
+    options = dict(options)
+    if options.get("concurrency") is None:
+        options["concurrency"] = app.conf.worker_concurrency or DEFAULT_CONCURRENCY
+    queues = options.get("queues")
+    if queues is not None and not isinstance(queues, str):
+        options["queues"] = list(queues)
+    options.setdefault("optimization", "fair")
+    options.setdefault("loglevel", "INFO")
+    worker = app.Worker(hostname=hostname, quiet=True, redirect_stdouts=False, **options)
+    worker.start()
+    sys.exit(worker.exitcode)
+
+
+def run_beat(app: Any, options: Mapping[str, Any]) -> object:
+    """What `celery beat` does, in the process that runs."""
+    app.log.already_setup = True
+    options = dict(options)
+    options.setdefault("loglevel", "INFO")
+    app.Beat(quiet=True, redirect_stdouts=False, **options).run()
+    return 0
+
+
+_OTHERS = "it would act on, or speak to, the interpreter that all simulated processes share"
+
+
+def _same(place: str) -> Row:
+    def make(_: World) -> object:
+        from tasksim.patching.table import current_value, find
+
+        return current_value(*find(place))
+
+    return Row(place, "Celery's worker changes it for good; put back at the end", make)
+
+
+ROWS = (
+    Row("celery.apps.worker:check_privileges", "no simulated worker is root", lambda _: lambda *_: None),
+    Row("celery.apps.worker:safe_say", _OTHERS, lambda _: lambda *_: None),
+    Row("celery.platforms:set_process_title", _OTHERS, lambda _: lambda *_, **__: None),
+    _same("celery.app.task:Task.__call__"),
+    _same("celery.app.trace:trace_task_ret"),
+)

@@ -1,0 +1,63 @@
+"""kombu's Hub and its poller on simulated descriptors."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import kombu.asynchronous.hub  # noqa: F401 (a row's place)
+
+from tasksim.patching.table import Row
+from tasksim.unix.poll import Epoll, Poll
+from tasksim.worker.world import World
+
+
+def _epoll(world: World) -> object:
+    return lambda *_: Epoll(world.unix)
+
+
+def _poll(world: World) -> object:
+    import select
+
+    real = select.poll
+
+    def poll() -> Any:
+        return Poll(world.unix, real)
+
+    poll.real = real  # type: ignore[attr-defined]
+    return poll
+
+
+def _waker(world: World) -> object:
+    unix = world.unix
+
+    class Waker:
+        """Interrupts the poller: a simulated pipe in place of a pair of sockets."""
+
+        def __init__(self) -> None:
+            self.reader, self.writer = unix.pipe()
+            self.files = unix.file(self.reader), unix.file(self.writer)
+            self.pid = os.getpid()
+
+        def fileno(self) -> int:
+            return self.reader
+
+        def wake(self) -> None:
+            if unix.has(self.writer):
+                unix.write(self.writer, b"\0")
+
+        def drain(self) -> None:
+            unix.read(self.reader, 4096)
+
+        def close(self) -> None:
+            unix.close_own(self.reader, self.files[0])
+            unix.close_own(self.writer, self.files[1])
+
+    return Waker
+
+
+ROWS = (
+    Row("kombu.utils.eventio:epoll", "the hub waits for simulated descriptors", _epoll),
+    Row("kombu.asynchronous.hub:_Waker", "the same, for other threads", _waker, needs="kombu>=5.7"),
+    Row("select:poll", "redis-py, hiredis and Celery's result consumer wait for a simulated descriptor", _poll),
+)

@@ -1,0 +1,55 @@
+"""Which servers an app's settings point to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES
+
+from tasksim.errors import UnsupportedError
+from tasksim.patching.table import Row
+from tasksim.worker.world import World
+
+AMQP, REDIS = "amqp", "redis"
+_RULES = {
+    "amqp": AMQP, "amqps": AMQP, "pyamqp": AMQP, "librabbitmq": AMQP, "memory": AMQP,
+    "redis": REDIS, "rediss": REDIS, "unix": REDIS, "redis+socket": REDIS, "sentinel": REDIS, "valkey": REDIS,
+}  # fmt: skip
+_PYAMQP = "kombu.transport.pyamqp:Transport"
+
+
+def broker_rules(app: Any) -> str:
+    """Whose rules an app's broker follows: "amqp" or "redis".
+
+    Raises:
+        UnsupportedError: a transport that is not simulated.
+    """
+    url = app.conf.broker_url or app.conf.broker_write_url or "amqp://"
+    first = (url[0] if isinstance(url, (list, tuple)) else str(url).split(";")[0]) or "amqp://"
+    scheme = str(app.conf.broker_transport or first.partition("://")[0] or "amqp")
+    rules = _RULES.get(scheme)
+    if rules is None:
+        raise UnsupportedError(
+            f"the broker {scheme}:// is not simulated; give one whose rules come closest: "
+            'Simulation(app, broker="amqp://") for RabbitMQ or Simulation(app, broker="redis://")'
+        )
+    return rules
+
+
+def uses_redis(app: Any) -> bool:
+    """Does an app reach for kombu's or Celery's Redis code?"""
+    return broker_rules(app) == REDIS or "redis" in str(app.conf.result_backend or "")
+
+
+
+
+def _aliases(_: World) -> object:
+    return {**TRANSPORT_ALIASES, "memory": _PYAMQP, "amqp": _PYAMQP, "pyamqp": _PYAMQP, "librabbitmq": _PYAMQP}
+
+
+
+
+ROWS = (
+    Row("kombu.transport:TRANSPORT_ALIASES", "memory:// follows RabbitMQ's rules; amqp:// must be py-amqp", _aliases),
+    Row("kombu.transport:_transport_cache", "transports that were looked up before", lambda _: {}),
+)

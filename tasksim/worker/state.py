@@ -1,0 +1,225 @@
+"""Celery's, kombu's and billiard's state that a fork or an exec separates in life: the table of cells.
+
+Each entry was found by looking at what changes in these packages while a worker and its pool run. A program that is
+started (a worker, beat) begins with everything fresh; a forked child has what its parent had, without connections.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing.process
+import sys
+import types
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import billiard.common
+import billiard.process
+import celery._state
+import celery.app.trace
+import celery.concurrency.prefork as prefork
+import celery.utils.log
+import celery.worker.consumer.consumer as consumer
+import celery.worker.control as control
+import celery.worker.heartbeat as heartbeat
+import celery.worker.request as request
+import celery.worker.state as state
+import kombu.asynchronous.hub
+import kombu.common
+import kombu.messaging
+import kombu.pools
+from celery.utils.collections import LimitedSet
+
+from tasksim.kernel.cells import Cells, Make, keep
+from tasksim.patching.table import Patches, Row
+from tasksim.worker.world import World
+
+
+def _always(value: object) -> Make:
+    return lambda _: value
+
+
+def _new(make: Callable[[], object]) -> Make:
+    return lambda _: make()
+
+
+def _copy_local(old: Any) -> Any:
+    new = type(old)()
+    new.__dict__.update(old.__dict__)
+    return new
+
+
+#: Module, name, what a new program has, what a fork takes over.
+NAMES: tuple[tuple[Any, str, Make, Make], ...] = (
+    (state, "should_stop", _always(None), keep),
+    (state, "should_terminate", _always(None), keep),
+    (celery._state, "_task_join_will_block", _always(False), keep),
+    (celery._state, "default_app", keep, keep),
+    (celery._state, "_tls", _copy_local, _copy_local),
+    (celery.app.trace, "_localized", _new(list), list),
+    (celery.app.trace, "_tasks", keep, keep),
+    (celery.utils.log, "_in_sighandler", _always(False), keep),
+    (prefork, "_process_hostname", _always(None), keep),
+    (kombu.asynchronous.hub, "_current_loop", _always(None), keep),
+    (kombu.common, "_node_id", _always(None), keep),
+    (billiard.process, "_current_process", keep, keep),
+    (billiard.process, "_process_counter", _new(lambda: itertools.count(1)), keep),
+    (billiard.process, "_children", _new(set), set),
+    (billiard.common, "_should_have_exited", _new(lambda: [False]), list),
+    (multiprocessing.process, "_current_process", keep, keep),
+    (sys, "exit", keep, keep),
+)
+
+#: Plain containers of celery.worker.state: several modules hold each of them, under any name.
+PLAIN: dict[str, Callable[[], object]] = {
+    "requests": dict,
+    "revoked_stamps": dict,
+    "total_count": Counter,
+    "all_total_count": lambda: [0],
+}
+
+#: Instances of Python classes: their `__dict__` is exchanged.
+SETS: dict[str, Callable[[], Any]] = {
+    "reserved_requests": weakref.WeakSet,
+    "active_requests": weakref.WeakSet,
+    "scheduled_requests": weakref.WeakSet,
+    "successful_requests": lambda: LimitedSet(maxlen=state.SUCCESSFUL_MAX, expires=state.SUCCESSFUL_EXPIRES),
+    "revoked": lambda: LimitedSet(maxlen=state.REVOKES_MAX, expires=state.REVOKE_EXPIRES),
+}
+
+_HOLDERS = (state, consumer, heartbeat, control, request)
+
+
+def add_cells(cells: Cells, patches: Patches) -> None:
+    """Put the table into force."""
+    for module, name, fresh, fork in NAMES:
+        if hasattr(module, name):
+            cells.name((vars(module), name), fresh=fresh, fork=fork)
+    _add_plain_containers(cells, patches)
+    for name, make in SETS.items():
+        if hasattr(state, name):
+            body = _body_maker(make)
+            cells.body(getattr(state, name), fresh=body, fork=_new(body))
+
+
+def _body_maker(make: Callable[[], Any]) -> Callable[[], dict[str, Any]]:
+    def body() -> dict[str, Any]:
+        # The object itself is kept: a WeakSet's callbacks refer to it, so that a death is booked in the right set.
+        instance = make()
+        contents: dict[str, Any] = instance.__dict__
+        contents["_tasksim_kept"] = instance
+        return contents
+
+    return body
+
+
+def _add_plain_containers(cells: Cells, patches: Patches) -> None:
+    for name, make in PLAIN.items():
+        value = getattr(state, name, None)
+        if value is None:
+            continue
+        places = [(vars(state), name)]
+        for module in _HOLDERS:
+            places += [
+                (vars(module), other)
+                for other, found in vars(module).items()
+                if found is value and (module, other) != (state, name)
+            ]
+            _look_up_in_defaults(module, value, name, patches)
+        cells.name(*places, fresh=_new(make), fork=_new(make))
+
+
+def _look_up_in_defaults(module: Any, value: object, name: str, patches: Patches) -> None:
+    """Default arguments that are a method of this container: let them ask the module, whose name is exchanged."""
+    namespace = vars(state)
+
+    def lookup(method: str) -> Callable[..., Any]:
+        return lambda *arguments: getattr(namespace[name], method)(*arguments)
+
+    for function in list(vars(module).values()):
+        if not isinstance(function, types.FunctionType) or function.__module__ != module.__name__:
+            continue
+        defaults = function.__defaults__ or ()
+        if any(getattr(default, "__self__", None) is value for default in defaults):
+            changed = tuple(
+                lookup(default.__name__) if getattr(default, "__self__", None) is value else default
+                for default in defaults
+            )
+            patches.set(function, "__defaults__", changed)
+
+
+# --- look-ups: objects that kombu keeps for ever and that are rarely touched
+
+
+class _Own:
+    """One value per process, made when first asked for."""
+
+    def __init__(self, world: World, key: str, make: Callable[[], Any]) -> None:
+        self._kernel, self._key, self._make = world.kernel, key, make
+
+    def __call__(self) -> Any:
+        own = self._kernel.current.own
+        value = own.get(self._key)
+        if value is None:
+            value = own[self._key] = self._make()
+        return value
+
+
+_NOT_FORWARDED = {
+    "__class__", "__new__", "__init__", "__init_subclass__", "__subclasshook__", "__getattribute__", "__setattr__",
+    "__delattr__", "__class_getitem__", "__dir__", "__reduce__", "__reduce_ex__", "__sizeof__", "__doc__", "__hash__",
+}  # fmt: skip
+
+
+def forwarding_class(base: Any, own: Callable[[], Any]) -> type:
+    """A subclass of a dictionary class whose every method acts on the running process' own instance."""
+
+    def forward(name: str) -> Callable[..., Any]:
+        real = getattr(base, name)
+        return lambda self, *arguments, **options: real(own(), *arguments, **options)
+
+    methods = {
+        name: forward(name) for name in dir(base) if callable(getattr(base, name)) and name not in _NOT_FORWARDED
+    }
+    return type(base.__name__, (base,), methods)
+
+
+def _pools(name: str) -> Callable[[World], object]:
+    def make(world: World) -> object:
+        base = type(getattr(kombu.pools, name))
+        own = _Own(world, f"kombu.{name}", lambda: base(limit=kombu.pools.use_global_limit, close_after_fork=False))
+        return forwarding_class(base, own)
+
+    return make
+
+
+def _consumer_tags(world: World) -> object:
+    own = _Own(world, "kombu.tags", lambda: itertools.count(1))
+
+    class Tags:
+        def __next__(self) -> int:
+            return next(own())  # type: ignore[no-any-return]
+
+        def __iter__(self) -> Tags:
+            return self
+
+    return Tags()
+
+
+def _fanout_queues(world: World) -> object:
+    return forwarding_class(dict, _Own(world, "kombu.fanout_queues", dict))()
+
+
+_WHY = "each process has its own in life"
+
+ROWS = (
+    Row("kombu.pools:connections.__class__", _WHY, _pools("connections")),
+    Row("kombu.pools:producers.__class__", _WHY, _pools("producers")),
+    Row("kombu.messaging:Consumer._tags", "consumer tags count from 1 in each process", _consumer_tags),
+)
+
+REDIS_ROWS = (
+    Row("kombu.transport.redis:Channel._fanout_queues", "bindings that this process has made", _fanout_queues),
+)

@@ -1,0 +1,186 @@
+"""Celery's own signals and a few of its methods, turned into events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import celery.backends.base
+import celery.backends.rpc
+import celery.beat
+import celery.worker.request
+import kombu.asynchronous.timer
+from celery import signals
+
+from tasksim import events
+from tasksim.patching.table import Row
+from tasksim.worker.world import World
+
+_UID = "tasksim.watch"
+
+
+class Watch:
+    """Receivers of Celery's signals for one simulation."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._kernel, self._record, self._now = world.kernel, world.record, world.now
+        self.on_worker_up: Callable[[Any], None] = lambda _: None
+        self.on_worker_stopping: Callable[[], None] = lambda: None
+        self._receivers = (
+            (signals.task_received, self._received),
+            (signals.task_prerun, self._started),
+            (signals.task_postrun, self._finished),
+            (signals.task_success, self._succeeded),
+            (signals.task_failure, self._failed),
+            (signals.task_retry, self._retried),
+            (signals.task_revoked, self._revoked),
+            (signals.task_rejected, self._rejected),
+            (signals.task_unknown, self._unknown),
+            (signals.worker_ready, self._ready),
+            (signals.worker_shutting_down, self._shutting_down),
+        )
+
+    def connect(self) -> None:
+        """Begin to listen."""
+        for signal, receiver in self._receivers:
+            signal.connect(receiver, weak=False, dispatch_uid=_UID)
+
+    def disconnect(self) -> None:
+        """No longer listen."""
+        for signal, _ in self._receivers:
+            signal.disconnect(dispatch_uid=_UID)
+
+    def _where(self) -> tuple[float, str]:
+        return self._now(), self._kernel.current.name
+
+    def _received(self, request: Any, **_: Any) -> None:
+        information = request.delivery_info
+        headers = request.request_dict
+        self._record(
+            events.Received(
+                *self._where(), request.id, request.name, headers.get("retries") or 0,
+                bool(information.get("redelivered")), headers.get("eta"), _text(headers.get("expires")),
+                self._world.deliveries.get(request.id),
+            )
+        )  # fmt: skip
+
+    def _started(self, task_id: str, task: Any, **_: Any) -> None:
+        process = self._kernel.current
+        self._world.running[process] = task_id
+        request = task.request
+        information = request.delivery_info or {}
+        self._record(
+            events.Started(
+                self._now(), process.name, task_id, task.name, request.retries or 0,
+                bool(information.get("redelivered")), self._world.deliveries.get(task_id),
+            )
+        )  # fmt: skip
+
+    def _finished(self, task_id: str, task: Any, state: str | None = None, **_: Any) -> None:
+        process = self._kernel.current
+        self._record(events.Finished(self._now(), process.name, task_id, task.name, state or "UNKNOWN"))
+        self._world.running.pop(process, None)
+
+    def _succeeded(self, sender: Any, **_: Any) -> None:
+        self._record(events.Succeeded(*self._where(), sender.request.id, sender.name))
+
+    def _failed(self, sender: Any, task_id: str, exception: Any, **_: Any) -> None:
+        name = getattr(sender, "name", str(sender))
+        self._record(events.Failed(*self._where(), task_id, name, type(exception).__name__, str(exception)))
+
+    def _retried(self, sender: Any, request: Any, reason: Any, **_: Any) -> None:
+        retries = getattr(request, "retries", None)
+        if retries is None:
+            retries = request.request_dict.get("retries", 0)  # a worker's Request, from the main process
+        self._record(events.Retried(*self._where(), request.id, sender.name, str(reason), retries))
+
+    def _revoked(self, sender: Any, request: Any, terminated: bool, expired: bool, **_: Any) -> None:
+        if expired:
+            self._record(events.Expired(*self._where(), request.id, sender.name))
+        else:
+            self._record(events.Revoked(*self._where(), request.id, sender.name, bool(terminated)))
+
+    def _rejected(self, exc: Any = None, **_: Any) -> None:
+        self._record(events.TaskRejected(*self._where(), type(exc).__name__ if exc is not None else "no task"))
+
+    def _unknown(self, name: Any = None, id: Any = None, **_: Any) -> None:
+        self._record(events.TaskUnknown(*self._where(), id, str(name)))
+
+    def _ready(self, sender: Any, **_: Any) -> None:
+        name = self._kernel.current.name
+        self._record(events.WorkerUp(self._now(), name, name))
+        self.on_worker_up(sender)
+
+    def _shutting_down(self, how: str = "", **_: Any) -> None:
+        name = self._kernel.current.name
+        self._record(events.WorkerStopping(self._now(), name, name, how))
+        self.on_worker_stopping()
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+# --- methods
+
+
+def _accepted(world: World) -> object:
+    real = celery.worker.request.Request.on_accepted
+
+    def on_accepted(self: Any, pid: int, time_accepted: float) -> Any:
+        child = world.unix.processes.get(pid)
+        name = child.name if child is not None else str(pid)
+        world.record(events.Accepted(world.now(), world.kernel.current.name, self.id, self.name, name))
+        return real(self, pid, time_accepted)
+
+    return on_accepted
+
+
+def _scheduled(world: World) -> object:
+    real = kombu.asynchronous.timer.Timer.call_at
+
+    def call_at(self: Any, eta: float, fun: Any, args: Any = (), kwargs: Any = None, priority: int = 0) -> Any:
+        if args and isinstance(args[0], celery.worker.request.Request):
+            request, now = args[0], world.now()
+            due = round(now + eta - time.monotonic(), 6)
+            world.record(events.Scheduled(now, world.kernel.current.name, request.id, request.name, due))
+        return real(self, eta, fun, args, kwargs, priority)
+
+    return call_at
+
+
+def _store_result(owner: Any) -> Callable[[World], object]:
+    def make(world: World) -> object:
+        real = owner.store_result
+
+        def store_result(self: Any, task_id: str, result: Any, state: str, *arguments: Any, **options: Any) -> Any:
+            stored = real(self, task_id, result, state, *arguments, **options)
+            world.record(events.StateStored(world.now(), world.kernel.current.name, task_id, state))
+            return stored
+
+        return store_result
+
+    return make
+
+
+def _beat_sends(world: World) -> object:
+    real = celery.beat.Scheduler.apply_async
+
+    def apply_async(self: Any, entry: Any, *arguments: Any, **options: Any) -> Any:
+        world.record(events.BeatSent(world.now(), world.kernel.current.name, entry.name, entry.task))
+        return real(self, entry, *arguments, **options)
+
+    return apply_async
+
+
+_WHY = "leaves an event, and goes on as shipped"
+
+ROWS = (
+    Row("celery.worker.request:Request.on_accepted", _WHY, _accepted),
+    Row("kombu.asynchronous.timer:Timer.call_at", _WHY, _scheduled),
+    Row("celery.backends.base:Backend.store_result", _WHY, _store_result(celery.backends.base.Backend)),
+    Row("celery.backends.rpc:RPCBackend.store_result", _WHY, _store_result(celery.backends.rpc.RPCBackend)),
+    Row("celery.beat:Scheduler.apply_async", _WHY, _beat_sends),
+)

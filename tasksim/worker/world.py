@@ -1,0 +1,40 @@
+"""What the rows of the worker's doors may ask of the simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tasksim.events import Event
+from tasksim.kernel.loop import Kernel
+from tasksim.patching.table import Patches
+from tasksim.unix.process import UnixProcess
+from tasksim.unix.system import Unix
+
+if TYPE_CHECKING:
+    from tasksim.worker.app import Apps
+
+
+class World(Protocol):
+    """One simulation, as its doors see it.
+
+    Attributes:
+        app: the user's app.
+        record: puts an event into the trace.
+        now: virtual seconds since the start, as events have it.
+        running: ids of the tasks whose body runs, by process.
+        deliveries: the latest delivery of each task's message, by task id.
+    """
+
+    kernel: Kernel
+    unix: Unix
+    patches: Patches
+    record: Callable[[Event], None]
+    now: Callable[[], float]
+    app: Any
+    apps: Apps
+    running: dict[Any, str]
+    deliveries: dict[str, int]
+
+    def child_name(self, parent: UnixProcess) -> str:
+        """The name of the next pool process of this worker."""

@@ -1,0 +1,252 @@
+"""The world of one simulation: everything put together, set up, and taken down again."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import gc
+import importlib
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tasksim.broker.amqp import methods
+from tasksim.broker.amqp.server import Server
+from tasksim.broker.snapshot import QueueRow
+from tasksim.broker.redis_watch import RedisWatch
+from tasksim.errors import UsageError
+from tasksim.events import Delivered, Event
+from tasksim.kernel.loop import SECOND, Kernel
+from tasksim.limits import Limits
+from tasksim.message import Serials
+from tasksim.network.amqp_seam import AmqpSeam
+from tasksim.network.redis import RedisServers
+from tasksim.network.servers import AmqpServers
+from tasksim.network.wire import Network
+from tasksim.patching import clock, entropy, guard, names, standard
+from tasksim.patching.table import Patches, Row
+from tasksim.trace.log import Trace
+from tasksim.unix.process import UnixProcess
+from tasksim.unix.system import Unix
+from tasksim.worker import app as worker_app
+from tasksim.worker import backend, host, hub, order, pool, settings, state, tracer, watch
+
+#: Where the clock stands when nothing else is said.
+DEFAULT_START = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
+#: Workers boot in so many seconds before the start.
+LEAD_NS = 2 * SECOND
+
+#: Every place that is replaced in every simulation.
+ROWS: tuple[Row, ...] = (
+    Row("amqp.connection:Connection.Transport", "methods go over a simulated wire, not frames over a real one",
+        lambda world: world.amqp_seam.transport()),
+    *entropy.ROWS, *guard.ROWS, *standard.ROWS, *pool.ROWS, *pool.PROCESS_ROWS, *hub.ROWS, *order.ROWS, *state.ROWS,
+    *worker_app.ROWS, *tracer.ROWS, *watch.ROWS, *host.ROWS, *backend.ROWS, *settings.ROWS,
+)  # fmt: skip
+
+
+def redis_rows() -> tuple[Row, ...]:
+    """Places that are replaced where an app uses Redis, or has loaded its client."""
+    from tasksim.network import _fakeredis, redis_seam
+
+    return (*redis_seam.ROWS, *_fakeredis.ROWS)
+
+
+def kombu_redis_rows() -> tuple[Row, ...]:
+    """Places in kombu's Redis transport, which is slow to import."""
+    from tasksim.broker import redis_rows
+
+    return (*redis_rows.ROWS, *state.REDIS_ROWS)
+
+
+class World:
+    """One simulated world. See `tasksim.worker.world.World` for what doors may ask of it."""
+
+    def __init__(self, app: Any, *, seed: int, limits: Limits, allow: Iterable[str], versions: Mapping[str, str],
+                 settings: Mapping[str, Any], cells: Iterable[str], start: Any) -> None:  # fmt: skip
+        self.app, self._settings, self._cells, self._start = app, dict(settings), list(cells), start
+        self._versions, self._allow, self._seed, self.limits = versions, allow, seed, limits
+        self.open = False
+
+    # --- up and down
+
+    def set_up(self, begin: Callable[[], None]) -> None:
+        """Replace the real world; `begin` is called before the first simulated step."""
+        self._make_parts()
+        self.patches = Patches()
+        self._environment = dict(os.environ)
+        self._collecting = gc.isenabled()
+        self.open = True
+        try:
+            self._install(begin)
+        except BaseException:
+            self.tear_down()
+            raise
+
+    def _make_parts(self) -> None:
+        self.driver = UnixProcess(os.getpid(), "client")
+        self.kernel = Kernel(self.driver, seed=self._seed, max_steps=self.limits.steps)
+        self.unix, self.network = Unix(self.kernel), Network(self.kernel)
+        self.clocks = clock.Clocks(lambda: agenda.now_ns)
+        agenda = self.kernel.agenda
+        self.now: Callable[[], float] = lambda: (agenda.now_ns - LEAD_NS) / SECOND
+        self.trace = Trace(metadata={"seed": self._seed})
+        self.record: Callable[[Event], None] = self.trace.record
+        self.sources, self.gate = entropy.make_sources(self.kernel), guard.Gate(self.kernel, self._allow)
+        self.serials = Serials()
+        self.running: dict[Any, str] = {}
+        self.deliveries: dict[str, int] = {}
+        self.trace.subscribe(Delivered, self._delivered)
+        self.redis = RedisServers(self.kernel, self.record, self.now, self.serials, version=self._versions["redis"])
+        self.redis_watch = RedisWatch(self.kernel, self.record, self.now, self.serials, self.redis)
+        self.amqp = AmqpServers(self._make_amqp_server)
+        self.amqp_seam = AmqpSeam(
+            self.unix, self.network, self.amqp.at, methods.FROM_CLIENT, methods.FROM_SERVER
+        )
+        self.hosts = host.Hosts(self)
+        self.child_name = self.hosts.child_name
+        self.apps = worker_app.Apps(self)
+        self.watch = watch.Watch(self)
+        self.watchdog = guard.Watchdog(self.kernel, self.limits.block)
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+
+    def _make_amqp_server(self, name: str) -> Server:
+        return Server(
+            name, self.kernel, self.record, self.now, self.serials,
+            version=self._versions["rabbitmq"], epoch_ns=self.clocks.epoch_ns,
+        )  # fmt: skip
+
+    def _delivered(self, event: Event) -> None:
+        assert isinstance(event, Delivered)
+        if event.task_id is not None:
+            self.deliveries[event.task_id] = event.delivery
+
+    def _install(self, begin: Callable[[], None]) -> None:
+        kernel = self.kernel
+        gc.disable()  # finalizers act in whichever process is running
+        state.add_cells(kernel.cells, self.patches)
+        self._add_user_cells()
+        self._watch_pytest()
+        self.set_start()
+        self.clocks.install()
+        names.replace_sleep(self.patches, self._sleep)
+        self.patches.install(ROWS, self)
+        if settings.uses_redis(self.app) or "redis" in sys.modules:
+            self.patches.install(redis_rows(), self)
+        if settings.uses_redis(self.app) or "kombu.transport.redis" in sys.modules:
+            self.patches.install(kombu_redis_rows(), self)
+        self.apps.begin(self._settings)
+        self.rules = settings.broker_rules(self.app)
+        self.watch.on_worker_up, self.watch.on_worker_stopping = self.hosts.became_up, self.hosts.is_stopping
+        self.unix.on_start, self.unix.on_exit = self.hosts.started, self.hosts.ended
+        self.watch.connect()
+        self.watchdog.start()
+        kernel.begin = begin
+        self.network.on_connect = self._before_connection
+
+    def _before_connection(self) -> None:
+        kernel = self.kernel
+        if kernel.begin is not None and kernel.current is kernel.driver:
+            begin, kernel.begin = kernel.begin, None
+            begin()
+
+    def _sleep(self, seconds: float) -> None:
+        if self.gate.inside():
+            self.kernel.sleep(seconds)
+        else:
+            threading.Event().wait(seconds)
+
+    def _watch_pytest(self) -> None:
+        """pytest's own timers go on in real time."""
+        timing = sys.modules.get("_pytest.timing")
+        if timing is not None:
+            self.patches.set(timing, "time", clock.real_time)
+            self.patches.set(timing, "perf_counter", clock.real_monotonic)
+
+    def _add_user_cells(self) -> None:
+        for dotted in self._cells:
+            module, _, name = dotted.rpartition(".")
+            try:
+                namespace = vars(importlib.import_module(module))
+                namespace[name]
+            except (ImportError, KeyError, ValueError) as exc:
+                raise UsageError(
+                    f"cells: {dotted!r} is not an attribute of a module that can be imported; "
+                    'write "package.module.attribute"'
+                ) from exc
+            self.kernel.cells.name((namespace, name), fresh=copy.deepcopy, fork=copy.deepcopy)
+
+    def tear_down(self) -> None:
+        """Put everything back; what still runs is gone without a word."""
+        if not self.open:
+            return
+        self.open = False
+        self._end_processes()
+        if self.watchdog.running:
+            self.watchdog.stop()
+        self.watch.disconnect()
+        self.kernel.close()
+        if self.apps.begun:
+            self.apps.end()
+        self.clocks.restore()
+        self.patches.restore()
+        for name in set(os.environ) - set(self._environment):
+            del os.environ[name]
+        os.environ.update(self._environment)
+        if self._collecting:
+            gc.enable()
+        if self._directory is not None:
+            self._directory.cleanup()
+
+    # --- the app's broker
+
+    def brokers(self) -> list[Any]:
+        """The servers that the app's broker settings reach, as far as anybody has connected."""
+        return list(self.amqp.all()) if self.rules == settings.AMQP else list(self.redis.all())
+
+    def broker_names(self) -> list[str]:
+        """Their names."""
+        return [server.name for server in self.brokers()]
+
+    def queue_rows(self) -> dict[str, QueueRow]:
+        """The queues of the app's broker."""
+        if self.rules == settings.AMQP:
+            return {row.name: row for server in self.amqp.all() for row in server.rows()}
+        return self.redis_watch.rows()
+
+    def _end_processes(self) -> None:
+        self.unix.on_exit = lambda _: None
+        for process in list(self.unix.processes.values()):
+            self.kernel.bury(process)
+
+    # --- time
+
+    def set_start(self) -> None:
+        """Read what the clock shall show at the start: as asked for, as frozen, or the default."""
+        frozen = clock.frozen_start_ns()
+        if isinstance(self._start, datetime.datetime):
+            if self._start.tzinfo is None:
+                raise UsageError("start: give an aware datetime, such as datetime(2026, 1, 1, tzinfo=timezone.utc)")
+            epoch_ns = _nanoseconds(self._start)
+        elif self._start == "now":
+            epoch_ns = round(clock.real_time() * 1e6) * 1000
+        elif self._start is not None:
+            raise UsageError(f'start={self._start!r}: give an aware datetime, "now", or nothing')
+        else:
+            epoch_ns = frozen if frozen is not None else _nanoseconds(DEFAULT_START)
+        self.clocks.set_start(epoch_ns - LEAD_NS, frozen_by_freezegun=clock.take_over_freezegun(self.patches, self.clocks))
+
+    def directory(self) -> Path:
+        """A real folder for files of this world, gone at its end."""
+        if self._directory is None:
+            self._directory = tempfile.TemporaryDirectory(prefix="tasksim-")
+        return Path(self._directory.name)
+
+
+def _nanoseconds(moment: datetime.datetime) -> int:
+    since = moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    return (since.days * 86400 + since.seconds) * SECOND + since.microseconds * 1000
