@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tasksim.errors import UsageError
 from tasksim.events import Event
 from tasksim.message import Serials
 
@@ -33,7 +34,13 @@ class Timers(Protocol):
 
 
 def parse_version(text: str) -> tuple[int, ...]:
-    """("4.1" -> (4, 1)); rules that depend on the version compare with this."""
+    """("4.1" -> (4, 1)); rules that depend on the version compare with this.
+
+    Raises:
+        UsageError: it is no version.
+    """
+    if not all(part.isdigit() for part in text.split(".")):
+        raise UsageError(f'rabbitmq={text!r} is not a version; write "4.1" or "3.13.7"')
     return tuple(int(part) for part in text.split("."))
 
 

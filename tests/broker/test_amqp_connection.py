@@ -1,11 +1,11 @@
 """Handshake, errors that close the connection, heartbeats, and the end of a connection."""
 
 import pytest
-from amqp_scene import Scene
 
 from tasksim.broker.amqp import methods as m
 from tasksim.broker.amqp.listener import AmqpListener
 from tasksim.events import Connected, Disconnected
+from tests.amqp_scene import Scene
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """Who gets which message, how many at once, and what comes back."""
 
 import pytest
-from amqp_scene import Scene
 
 from tasksim.broker.amqp import methods as m
 from tasksim.events import Acked, Delivered, Disconnected, Queued, Redelivered, Rejected, Requeued
+from tests.amqp_scene import Scene
 
 
 @pytest.fixture
@@ -489,3 +489,27 @@ def test_waiting_counts_what_will_still_move(scene):
 def test_the_snapshot_prints_as_a_table(scene):
     full_queue(scene, 12)
     assert str(scene.server) == "queue  ready  unacked  consumers\nq         12        0          0"
+
+
+def test_of_several_consumers_a_single_active_one_gets_all_until_it_is_gone(scene):
+    client = full_queue(scene, 0, single_active_consumer=True)
+    first, second = scene.client("w1"), scene.client("w2")
+    first.qos(1)
+    first.consume()
+    second.consume()
+    for number in range(3):
+        client.publish(str(number))
+    assert (first.bodies(), second.bodies()) == (["0"], [])
+    first.ack(1)
+    assert (first.bodies(), second.bodies()) == (["1"], [])
+    first.die()
+    assert second.bodies() == ["1", "2"]
+
+
+def test_from_4_3_on_a_classic_queue_waits_for_ever_for_an_acknowledgement():
+    scene = Scene("4.3")
+    full_queue(scene, 1)
+    worker = scene.client("w1")
+    worker.consume()
+    scene.clock.advance(10 * 3600)
+    assert worker.error is None

@@ -1,10 +1,10 @@
 """Messages that wait too long, are too many, are rejected, or live through a restart; confirms and transactions."""
 
 import pytest
-from amqp_scene import SECOND, Scene
 
 from tasksim.broker.amqp import methods as m
 from tasksim.events import DeadLettered, Disconnected, Dropped, MessageExpired, ServerStarted, ServerStopped
+from tests.amqp_scene import SECOND, Scene
 
 
 @pytest.fixture
@@ -364,3 +364,11 @@ def test_a_quorum_queue_serves_no_channel_with_a_global_limit(client):
     client.qos(2, together=True)
     client.consume()
     assert client.error == (540, "NOT_IMPLEMENTED - queue 'q' in vhost '/' does not support global qos")
+
+
+def test_a_queue_can_be_full_by_bytes(scene, client):
+    client.queue(max_length_bytes=10)
+    for body in ("four", "five5", "six666"):
+        client.publish(body)
+    assert client.get() == "six666"
+    assert len(scene.of(Dropped)) == 2

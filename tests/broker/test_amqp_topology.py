@@ -1,11 +1,12 @@
 """Exchanges, bindings, queues: how they are declared, what is refused, and when they go."""
 
 import pytest
-from amqp_scene import Scene
 
 from tasksim.broker.amqp import methods as m
 from tasksim.broker.amqp.exchange import matches_topic
+from tasksim.errors import UnsupportedError, UsageError
 from tasksim.events import Dropped, Returned
+from tests.amqp_scene import Scene
 
 
 @pytest.fixture
@@ -400,3 +401,27 @@ def test_a_lease_ends_when_a_queue_is_unused_for_so_long(scene, client):
     assert scene.names() == ["q"]
     scene.clock.advance(0.1)
     assert scene.names() == []
+
+
+def test_from_4_3_on_a_transient_queue_must_be_exclusive():
+    client = Scene("4.3").client()
+    client.queue("mine", durable=False, exclusive=True)
+    assert client.error is None
+    client.queue("shared", durable=False)
+    assert client.error[0] == 541
+
+
+def test_streams_are_refused_with_a_reason(client):
+    with pytest.raises(UnsupportedError, match="queue 'q' in vhost '/' is a stream"):
+        client.queue(queue_type="stream")
+
+
+def test_a_kind_of_queue_that_does_not_exist_is_refused(client):
+    client.queue(queue_type="fancy")
+    assert client.error[0] == 406
+
+
+@pytest.mark.parametrize("version", ["", "new", "4.x"])
+def test_a_version_is_made_of_numbers(version):
+    with pytest.raises(UsageError, match="is not a version"):
+        Scene(version)

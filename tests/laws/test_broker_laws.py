@@ -1,11 +1,11 @@
 """What holds of the AMQP server whatever clients do and whoever dies."""
 
-from amqp_scene import Scene
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tasksim.broker.amqp import methods as m
+from tests.amqp_scene import Scene
 
 WORKERS = 3
 PREFETCH = 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasksim.broker.amqp.refusals import failed, inequivalent
+from tasksim.errors import UnsupportedError
 
 __all__ = ["check_arguments", "check_equivalence"]
 
@@ -39,7 +40,16 @@ _MAX_PRIORITY = 255
 
 
 def check_arguments(what: str, arguments: dict[str, Any]) -> None:
-    """Refuse values that no queue can have."""
+    """Refuse values that no queue can have.
+
+    Raises:
+        UnsupportedError: a kind of queue that is not simulated.
+    """
+    kind = arguments.get("x-queue-type", "classic")
+    if kind == "stream":
+        raise UnsupportedError(f"{what} is a stream, which the simulation does not serve; use classic or quorum")
+    if kind not in ("classic", "quorum"):
+        raise failed(f"invalid arg 'x-queue-type' for {what}: \"unsupported queue type '{kind}'\"")
     for name, least in _NUMBERS.items():
         value = arguments.get(name)
         if value is None:

@@ -220,6 +220,10 @@ class Channel:
             self._tick = self.shared.timers.at(due_ns, self._look_for_late_acks)
 
     def _timeout_ns(self, entry: Unacked) -> int | None:
+        if self.shared.version >= (4, 3) and not entry.queue.quorum:
+            # Release notes of 4.3: classic queues never time out, and quorum queues look themselves; for those the
+            # minute is kept here.
+            return None
         own = entry.queue.consumer_timeout_ns
         return self.shared.consumer_timeout_ns if own is None else own
 

@@ -26,7 +26,8 @@ Send = Callable[[int, m.Method, "tuple[Any, ...]", "m.Content | None"], None]
 TUNE = (2047, 131072, 60)
 #: So long the server waits for the close-ok of a connection that it has closed (rabbit_reader: CLOSING_TIMEOUT).
 CLOSING_NS = 30 * SECOND
-#: What a server can do beyond the specification (docs "consumer-cancel", "confirms", "nack", ...).
+#: What the server can do beyond the specification (docs "consumer-cancel", "confirms", "nack", ...). RabbitMQ has
+#: direct_reply_to as well, which is not simulated.
 CAPABILITIES = (
     "publisher_confirms",
     "exchange_exchange_bindings",
@@ -36,7 +37,6 @@ CAPABILITIES = (
     "consumer_priorities",
     "authentication_failure_close",
     "per_consumer_qos",
-    "direct_reply_to",
 )
 
 

@@ -96,6 +96,9 @@ def _new_queue(
         for wrong, given in properties.items():
             if given:
                 raise failed(f"invalid property '{wrong}' for {what}")
+    elif channel.shared.version >= (4, 3) and not durable and not exclusive:
+        # Release notes of 4.3: no longer permitted unless configured.
+        raise Refusal(541, "Feature `transient_nonexcl_queues` is deprecated.")
     owner = channel.connection if exclusive else None
     queue = Queue(name, channel.vhost, durable=durable, owner=owner, auto_delete=auto_delete, arguments=arguments)
     channel.vhost.add_queue(queue)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from tasksim.broker.amqp.consumer import Consumer, Subscribers
 from tasksim.broker.amqp.dead_letters import dead_letter
 from tasksim.broker.amqp.ready import Ready
 from tasksim.broker.base import MILLISECOND
@@ -14,7 +14,6 @@ from tasksim.message import Message
 
 if TYPE_CHECKING:
     from tasksim.broker.amqp.connection import ServerConnection
-    from tasksim.broker.amqp.consumer import Consumer
     from tasksim.broker.amqp.exchange import Exchange
     from tasksim.broker.amqp.vhost import VirtualHost
 
@@ -24,16 +23,13 @@ __all__ = ["Queue"]
 _DELIVERY_LIMIT = 20
 
 
-class Queue:
+class Queue(Subscribers):
     """A queue.
 
     Attributes:
         owner: the connection that alone may use it; None for any.
         ready: how many messages wait.
         unacked: how many are with consumers.
-        consumers: all of them, in the order of subscribing.
-        ring: those that can take a message, the next one first; a full one leaves it and comes back at its end
-            (rabbit_queue_consumers).
         incoming: exchanges that have a binding to this queue.
     """
 
@@ -47,18 +43,16 @@ class Queue:
         auto_delete: bool = False,
         arguments: dict[str, Any] | None = None,
     ) -> None:
+        arguments = arguments or {}
+        super().__init__(single_active=bool(arguments.get("x-single-active-consumer")))
         self.name, self.vhost, self.shared = name, vhost, vhost.shared
         self.durable, self.owner, self.auto_delete = durable, owner, auto_delete
-        self.arguments = arguments or {}
-        self._read_arguments(self.arguments)
+        self.arguments = arguments
+        self._read_arguments(arguments)
         self.ready = self.unacked = 0
-        self.consumers: dict[Consumer, None] = {}
-        self.ring: deque[Consumer] = deque()
         self.incoming: dict[Exchange, None] = {}
         self.deleted = False
-        self._acking = 0
-        self._had_consumers = self._running = False
-        self._expiring = False
+        self._running = self._expiring = False
         self._expiry: Any = None
         self._lease: Any = None
         self.touch()
@@ -68,6 +62,8 @@ class Queue:
         self.ttl_ns = _scaled(arguments.get("x-message-ttl"))
         self.lease_ns = _scaled(arguments.get("x-expires"))
         self.max_length: int | None = arguments.get("x-max-length")
+        self.max_bytes: int | None = arguments.get("x-max-length-bytes")
+        self.bounded = self.max_length is not None or self.max_bytes is not None
         self.overflow: str = arguments.get("x-overflow", "drop-head")
         self.dead_letter_exchange: str | None = arguments.get("x-dead-letter-exchange")
         self.dead_letter_key: str | None = arguments.get("x-dead-letter-routing-key")
@@ -88,7 +84,7 @@ class Queue:
 
     def publish(self, message: Message) -> bool:
         """Take a message in and hand on what can be handed on; False if the queue is full and refuses."""
-        if self.max_length is not None and self.overflow != "drop-head" and self.ready >= self.max_length:
+        if self.bounded and self.overflow != "drop-head" and self._too_many(1, len(message.body)):
             # docs "maxlength", "Overflow behaviour"
             if self.overflow != "reject-publish-dlx" or not dead_letter(self, message, "maxlen"):
                 self.drop(message, "maxlen")
@@ -160,18 +156,6 @@ class Queue:
         finally:
             self._running = False
 
-    def enter(self, consumer: Consumer) -> None:
-        """A consumer can take messages: it goes to the end of the ring, but before those of lower priority.
-
-        docs "consumer-priority"; a consumer of lower priority gets messages only when all of higher priority are full.
-        """
-        ring = self.ring
-        if not ring or ring[-1].priority >= consumer.priority:
-            ring.append(consumer)
-            return
-        index = next(index for index, other in enumerate(ring) if other.priority < consumer.priority)
-        ring.insert(index, consumer)
-
     def purge(self, reason: str) -> int:
         """Drop what is ready; what is with consumers stays with them (docs "queues", purge)."""
         dropped = self.ready
@@ -184,30 +168,23 @@ class Queue:
 
     def add_consumer(self, consumer: Consumer) -> None:
         """A consumer subscribes."""
-        self.consumers[consumer] = None
-        self._had_consumers = True
-        if not consumer.no_ack:
-            self._acking += 1
+        self.subscribe(consumer)
+        if self.acking:
             self.shared.served[self] = None
-        self.enter(consumer)
         self.touch()
         self.run()
 
     def remove_consumer(self, consumer: Consumer) -> None:
         """A consumer is gone; whoever removes it asks `abandoned` afterwards."""
-        del self.consumers[consumer]
-        if consumer in self.ring:
-            self.ring.remove(consumer)
-        if not consumer.no_ack:
-            self._acking -= 1
-            if not self._acking:
-                self.shared.served.pop(self, None)
+        self.unsubscribe(consumer)
+        if not self.acking:
+            self.shared.served.pop(self, None)
         self.touch()
 
     @property
     def abandoned(self) -> bool:
         """An auto-delete queue whose last consumer has gone (spec queue.declare.auto-delete)."""
-        return self.auto_delete and self._had_consumers and not self.consumers and not self.deleted
+        return self.auto_delete and self.had_consumers and not self.consumers and not self.deleted
 
     # --- its end
 
@@ -259,14 +236,19 @@ class Queue:
         self._expiring = True
 
     def _trim(self) -> None:
-        if self.max_length is not None and self.overflow == "drop-head":
+        if self.bounded and self.overflow == "drop-head":
             # docs "maxlength": from the front, which is where the oldest are.
-            while self.ready > self.max_length:
+            while self._too_many():
                 message = self.pop()
                 if not dead_letter(self, message, "maxlen"):
                     self.drop(message, "maxlen")
         if self._expiring:
             self.expire()
+
+    def _too_many(self, more: int = 0, more_bytes: int = 0) -> bool:
+        if self.max_length is not None and self.ready + more > self.max_length:
+            return True
+        return self.max_bytes is not None and self._messages.count_bytes() + more_bytes > self.max_bytes
 
     def expire(self) -> None:
         """Drop or dead-letter what has been at the head for too long."""

@@ -57,6 +57,10 @@ class Ready:
                 return level.popleft()
         raise LookupError("no message is ready")
 
+    def count_bytes(self) -> int:
+        """The size of all bodies; counted when asked for, as few queues have a limit in bytes."""
+        return sum(len(message.body) for level in self._levels for message in level)
+
     def next_end_ns(self) -> int | None:
         """When the first of those at the head of their level expires; None if none does."""
         ends = [level[0].expires_ns for level in self._levels if level]
