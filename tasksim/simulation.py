@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
@@ -119,7 +120,7 @@ class Simulation:
     def _begin(self) -> None:
         """The first simulated step: read the clock's start, and let the workers boot before it."""
         world = self._world
-        world.set_start()
+        world.set_start(LEAD_NS)
         world.clocks.reassert()
         for name, options in self._workers.items():
             self.start_worker(name, **options)
@@ -277,6 +278,21 @@ class Simulation:
         else:
             self.at(at, start)
 
+    def stop_beat(self) -> int | None:
+        """SIGTERM to beat; wait for its end and give its exit code."""
+        process = self._beat_process
+        if process is None:
+            raise UsageError("there is no beat; start it with start_beat() or Simulation(beat=True)")
+        if not process.dead:
+            self._world.unix.kill(process.pid, signal.SIGTERM)
+            self._wait(lambda: process.dead, None)
+        return os.waitstatus_to_exitcode(process.status or 0)
+
+    @property
+    def current_process(self) -> UnixProcess:
+        """The simulated process in which the caller runs; it has a name and a pid."""
+        return self._world.kernel.process_of_caller()  # type: ignore[return-value]
+
     def run_in(self, function: Callable[..., Any], *arguments: Any, name: str = "script") -> ScriptHandle:
         """Run a function in a simulated process of its own, such as a second client."""
         self._ensure_begun()
@@ -402,32 +418,34 @@ class Simulation:
         self._known(worker, when, at)
         self._fault(f"stop {how}", worker, lambda: self._world.hosts.stop(worker, how), at, when)
 
-    def _wires(self, worker: str | None, client: bool) -> Callable[[], list[Any]]:
+    def _wires(self, worker: str | None, client: bool, server: str | None) -> Callable[[], list[Any]]:
         if (worker is None) == (not client):
             raise UsageError("give worker=NAME or client=True")
 
         def find() -> list[Any]:
             processes: list[Any] = [self._world.driver] if worker is None else self._world.hosts.find(worker).processes
-            return self._world.network.of(processes)
+            wires = self._world.network.of(processes)
+            names = self._world.broker_names() if server == "broker" else [server]
+            return wires if server is None else [wire for wire in wires if wire.server.name in names]
 
         return find
 
-    def cut(self, worker: str | None = None, *, client: bool = False, at: float | None = None,
+    def cut(self, worker: str | None = None, *, client: bool = False, server: str | None = None, at: float | None = None,
             when: Pattern | None = None) -> None:  # fmt: skip
         """Cut each connection of a worker (or of the test) to any server."""
-        find = self._wires(worker, client)
+        find = self._wires(worker, client, server)
         self._fault("cut", worker or "client", lambda: [wire.cut() for wire in find()], at, when)
 
-    def freeze(self, worker: str | None = None, *, client: bool = False, at: float | None = None,
+    def freeze(self, worker: str | None = None, *, client: bool = False, server: str | None = None, at: float | None = None,
                when: Pattern | None = None) -> None:  # fmt: skip
         """Half-open: nothing passes on its connections any more, and nobody is told."""
-        find = self._wires(worker, client)
+        find = self._wires(worker, client, server)
         self._fault("freeze", worker or "client", lambda: [wire.freeze() for wire in find()], at, when)
 
-    def thaw(self, worker: str | None = None, *, client: bool = False, at: float | None = None,
+    def thaw(self, worker: str | None = None, *, client: bool = False, server: str | None = None, at: float | None = None,
              when: Pattern | None = None) -> None:  # fmt: skip
         """What was held on frozen connections passes now."""
-        find = self._wires(worker, client)
+        find = self._wires(worker, client, server)
         self._fault("thaw", worker or "client", lambda: [wire.thaw() for wire in find()], at, when)
 
     def refuse(self, seconds: float | None = None, *, at: float | None = None, when: Pattern | None = None) -> None:

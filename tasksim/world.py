@@ -91,7 +91,7 @@ class World:
         self.driver = UnixProcess(os.getpid(), "client")
         self.kernel = Kernel(self.driver, seed=self._seed, max_steps=self.limits.steps)
         self.unix, self.network = Unix(self.kernel), Network(self.kernel)
-        self.clocks = clock.Clocks(lambda: agenda.now_ns)
+        self.clocks = clock.Clocks(self.kernel.agenda.look)
         agenda = self.kernel.agenda
         self.now: Callable[[], float] = lambda: (agenda.now_ns - LEAD_NS) / SECOND
         self.trace = Trace(metadata={"seed": self._seed})
@@ -225,8 +225,12 @@ class World:
 
     # --- time
 
-    def set_start(self) -> None:
-        """Read what the clock shall show at the start: as asked for, as frozen, or the default."""
+    def set_start(self, lead_ns: int = 0) -> None:
+        """Read what the clock shall show at the start: as asked for, as frozen, or the default.
+
+        Args:
+            lead_ns: how long before it the kernel's clock begins; until the first step the clock shows the start.
+        """
         frozen = clock.frozen_start_ns()
         if isinstance(self._start, datetime.datetime):
             if self._start.tzinfo is None:
@@ -238,7 +242,7 @@ class World:
             raise UsageError(f'start={self._start!r}: give an aware datetime, "now", or nothing')
         else:
             epoch_ns = frozen if frozen is not None else _nanoseconds(DEFAULT_START)
-        self.clocks.set_start(epoch_ns - LEAD_NS, frozen_by_freezegun=clock.take_over_freezegun(self.patches, self.clocks))
+        self.clocks.set_start(epoch_ns - lead_ns, frozen_by_freezegun=clock.take_over_freezegun(self.patches, self.clocks))
 
     def directory(self) -> Path:
         """A real folder for files of this world, gone at its end."""

@@ -13,6 +13,9 @@ from tasksim.kernel.choice import Choice
 Entry = list[Any]
 
 _FUNCTION = 2
+#: So often may a program look at the clock within one step for nothing; then each look takes so long (ns).
+FREE_LOOKS = 10_000
+LOOK_NS = 100_000
 #: The heap is rebuilt when so many cancelled entries lie in it and they are more than half of it.
 _COMPACT = 2048
 
@@ -24,10 +27,10 @@ class Agenda:
     any other seed chooses.
     """
 
-    __slots__ = ("_cancelled", "_choose", "_heap", "_ready", "_serial", "_urgent", "now_ns")
+    __slots__ = ("_cancelled", "_choose", "_heap", "_ready", "_serial", "_urgent", "looks", "now_ns")
 
     def __init__(self, choice: Choice) -> None:
-        self.now_ns = 0
+        self.now_ns = self.looks = 0
         self._heap: list[Entry] = []
         self._ready: deque[Entry] = deque()
         self._urgent: deque[Entry] = deque()
@@ -57,6 +60,16 @@ class Agenda:
         self._serial += 1
         self._urgent.append([self.now_ns, self._serial, function, args])
 
+    def look(self) -> int:
+        """The time, for a program that asks.
+
+        One that asks again and again within one step, waiting for time to pass, computes: then each look takes time.
+        """
+        self.looks += 1
+        if self.looks > FREE_LOOKS:
+            self.now_ns += LOOK_NS
+        return self.now_ns
+
     def cancel(self, entry: Entry) -> None:
         """Forget an entry; one that has run already is no error."""
         if entry[_FUNCTION] is None:
@@ -70,6 +83,7 @@ class Agenda:
 
     def pop(self) -> Entry | None:
         """The next candidate of this instant, or None when all of it has been done."""
+        self.looks = 0
         if self._urgent:
             return self._urgent.popleft()
         ready = self._ready
@@ -94,7 +108,7 @@ class Agenda:
 
     def advance(self, due_ns: int) -> None:
         """Move the clock to `due_ns` and make what is due then the candidates."""
-        self.now_ns = due_ns
+        self.now_ns = due_ns = max(due_ns, self.now_ns)
         heap, ready = self._heap, self._ready
         while heap and heap[0][0] <= due_ns:
             entry = heapq.heappop(heap)

@@ -57,15 +57,35 @@ class OrderedSet(MutableSet[Any]):
         gone = set(itertools.chain(*others))
         return OrderedSet(item for item in self._items if item not in gone)
 
-    def intersection(self, other: Iterable[Any]) -> OrderedSet:
+    def intersection(self, *others: Iterable[Any]) -> OrderedSet:
         """As set.intersection."""
-        both = set(other)
-        return OrderedSet(item for item in self._items if item in both)
+        result = OrderedSet(self._items)
+        result.intersection_update(*others)
+        return result
 
-    def difference_update(self, other: Iterable[Any]) -> None:
+    def difference_update(self, *others: Iterable[Any]) -> None:
         """As set.difference_update."""
-        for item in list(other):
+        for item in list(itertools.chain(*others)):
             self._items.pop(item, None)
+
+    def intersection_update(self, *others: Iterable[Any]) -> None:
+        """As set.intersection_update."""
+        for other in others:
+            both = set(other)
+            self._items = {item: None for item in self._items if item in both}
+
+    def symmetric_difference(self, other: Iterable[Any]) -> OrderedSet:
+        """As set.symmetric_difference."""
+        others = OrderedSet(other)
+        return self.difference(others).union(others.difference(self._items))
+
+    def symmetric_difference_update(self, other: Iterable[Any]) -> None:
+        """As set.symmetric_difference_update."""
+        self._items = dict.fromkeys(self.symmetric_difference(other))
+
+    def issuperset(self, other: Iterable[Any]) -> bool:
+        """As set.issuperset."""
+        return all(item in self._items for item in other)
 
     def issubset(self, other: Iterable[Any]) -> bool:
         """As set.issubset."""
@@ -139,12 +159,16 @@ def _timer_entry(_: World) -> object:
 
 def _object_id(world: World) -> object:
     numbers = itertools.count(1)
-    driver = world.kernel.driver
+    kernel = world.kernel
 
     def generate_oid(node_id: int, process_id: int, thread_id: int, instance: object) -> str:
-        process = world.kernel.current
-        pid = 0 if process is driver else process.pid
-        return str(uuid.uuid3(uuid.NAMESPACE_OID, f"tasksim-{world.kernel.choice.seed}-{pid}-{next(numbers)}"))
+        # The instance is kept with its id, so that no other one can come to have its address.
+        known = kernel.current.own.setdefault("oids", {})
+        if id(instance) not in known:
+            pid = 0 if kernel.current is kernel.driver else kernel.current.pid
+            text = f"tasksim-{kernel.choice.seed}-{pid}-{next(numbers)}"
+            known[id(instance)] = instance, str(uuid.uuid3(uuid.NAMESPACE_OID, text))
+        return str(known[id(instance)][1])
 
     return generate_oid
 

@@ -51,12 +51,18 @@ def _copy_local(old: Any) -> Any:
     return new
 
 
+def _without_other_apps(finalizers: set[Any]) -> set[Any]:
+    """What a new program shares with every app: built-in and shared tasks, not the tasks of other apps' decorators."""
+    return {one for one in finalizers if getattr(one, "__module__", "") != "celery.app.base"}
+
+
 #: Module, name, what a new program has, what a fork takes over.
 NAMES: tuple[tuple[Any, str, Make, Make], ...] = (
     (state, "should_stop", _always(None), keep),
     (state, "should_terminate", _always(None), keep),
     (celery._state, "_task_join_will_block", _always(False), keep),
     (celery._state, "default_app", keep, keep),
+    (celery._state, "_on_app_finalizers", _without_other_apps, set),
     (celery._state, "_tls", _copy_local, _copy_local),
     (celery.app.trace, "_localized", _new(list), list),
     (celery.app.trace, "_tasks", keep, keep),

@@ -18,6 +18,8 @@ from tasksim.patching.table import Row
 from tasksim.worker.world import World
 
 _UID = "tasksim.watch"
+#: Seconds that a tick of beat takes when it wants to tick again at once.
+TICK = 0.001
 
 
 class Watch:
@@ -175,6 +177,18 @@ def _beat_sends(world: World) -> object:
     return apply_async
 
 
+def _beat_ticks(world: World) -> object:
+    real = celery.beat.Scheduler.tick
+
+    def tick(self: Any, *arguments: Any, **options: Any) -> Any:
+        interval = real(self, *arguments, **options)
+        if not interval or interval <= 0:
+            world.kernel.sleep(TICK, "its next tick")
+        return interval
+
+    return tick
+
+
 _WHY = "leaves an event, and goes on as shipped"
 
 ROWS = (
@@ -183,4 +197,5 @@ ROWS = (
     Row("celery.backends.base:Backend.store_result", _WHY, _store_result(celery.backends.base.Backend)),
     Row("celery.backends.rpc:RPCBackend.store_result", _WHY, _store_result(celery.backends.rpc.RPCBackend)),
     Row("celery.beat:Scheduler.apply_async", _WHY, _beat_sends),
+    Row("celery.beat:Scheduler.tick", "beat spins for the 10 ms by which it is early; a tick takes a while", _beat_ticks),
 )
