@@ -53,6 +53,7 @@ class Shared:
         version: of RabbitMQ, as numbers.
         epoch_ns: what the wall clock showed (nanoseconds since 1970) when `timers.now_ns` was 0.
         consumer_timeout_ns: how long a delivery may stay unacknowledged; None for ever.
+        max_message_bytes: no larger body is taken.
         unacked: deliveries that wait for an acknowledgement.
         served: queues with a consumer that acknowledges.
         flowing: queues whose messages go on to a dead-letter exchange when their time to live ends.
@@ -63,6 +64,7 @@ class Shared:
         "consumer_timeout_ns",
         "epoch_ns",
         "flowing",
+        "max_message_bytes",
         "now",
         "number",
         "record",
@@ -88,6 +90,8 @@ class Shared:
         self.version = parse_version(version)
         self.consumer_timeout_ns = None if consumer_timeout is None else round(consumer_timeout * SECOND)
         self.epoch_ns = epoch_ns
+        # docs "limits": 16 MiB by default since 4.0, 128 MiB before.
+        self.max_message_bytes = (16 if self.version >= (4, 0) else 128) * 1024 * 1024
         self.running = True
         self.unacked = 0
         self.served: dict[Queue, None] = {}

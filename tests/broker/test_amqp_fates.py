@@ -372,3 +372,16 @@ def test_a_queue_can_be_full_by_bytes(scene, client):
         client.publish(body)
     assert client.get() == "six666"
     assert len(scene.of(Dropped)) == 2
+
+
+@pytest.mark.parametrize(("version", "mebibytes"), [("3.13", 128), ("4.1", 16)])
+def test_a_message_can_be_too_large(version, mebibytes):
+    scene = Scene(version)
+    assert scene.server.shared.max_message_bytes == mebibytes * 1024 * 1024
+    scene.server.shared.max_message_bytes = 4
+    client = scene.client()
+    client.queue()
+    client.publish("four")
+    assert client.error is None
+    client.publish("five5")
+    assert client.error == (406, "PRECONDITION_FAILED - message size 5 is larger than configured max size 4")
