@@ -31,6 +31,8 @@ class Kernel:
         current: the process that runs, or ran last.
         driver: the process of whoever made the kernel, a test usually.
         deliver: called with a process whose `pending` is not empty, in its thread, as that comes back from parking.
+        thread_state: how to read and write what the interpreter keeps for each OS thread and each simulated thread has
+            for itself, None at first: asyncio's running loop.
         begin: called once, before the driver parks for the first time.
         before_advance: called with the next time (ns) whenever all of an instant has been done and before the clock
             moves. When it returns True, the instant goes on (it has made something due).
@@ -42,6 +44,7 @@ class Kernel:
         self.at, self.soon, self.cancel = self.agenda.at, self.agenda.soon, self.agenda.cancel
         self.driver = self.current = driver
         self.cells = Cells(driver)
+        self.thread_state: tuple[Callable[[], Any], Callable[[Any], None]] = (lambda: None, lambda _: None)
         self.deliver: Callable[[Any], None] = lambda _: None
         self.before_advance: Callable[[int | None], bool] = lambda _: False
         self.begin: Callable[[], None] | None = None
@@ -166,10 +169,21 @@ class Kernel:
         if self.steps - self._steps_then > self.max_steps:
             self._spinning(process)
         self._parked[thread] = None if deadline_ns is None else self.at(deadline_ns, self._expire, thread)
-        woken: bool = self._scheduler.switch()
+        woken = self._switch_away()
         if process.pending:
             self.deliver(process)
         return woken
+
+    def _switch_away(self) -> bool:
+        read, write = self.thread_state
+        held = read()
+        if held is None:
+            return bool(self._scheduler.switch())
+        write(None)
+        try:
+            return bool(self._scheduler.switch())
+        finally:
+            write(held)
 
     def due_ns(self, seconds: float) -> int:
         """When so many seconds will have passed: a whole microsecond, and never this instant unless `seconds` is 0.
@@ -264,6 +278,7 @@ class Kernel:
 
     def leave(self) -> None:
         """Give up the processor for good: the end of a dead process' running thread."""
+        self.thread_state[1](None)
         self._scheduler.switch()
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tasksim.kernel.agenda import Entry
 from tasksim.kernel.choice import Stream
+from tasksim.kernel.process import Process
 
 
 class OrderedSet(MutableSet[Any]):
@@ -33,6 +34,21 @@ class OrderedSet(MutableSet[Any]):
 
     def discard(self, one: Any) -> None:
         self._members.pop(one, None)
+
+
+class Hooks:
+    """What a server tells whoever watches it; both are called in the middle of a command.
+
+    Attributes:
+        pushed: values were put into a list: (process of the client, key, values).
+        gone: values of a list were deleted unread: (values, key, why).
+    """
+
+    __slots__ = ("gone", "pushed")
+
+    def __init__(self) -> None:
+        self.pushed: Callable[[Process, bytes, Iterable[bytes]], None] = lambda *_: None
+        self.gone: Callable[[Iterable[bytes], bytes, str], None] = lambda *_: None
 
 
 class NoLock:

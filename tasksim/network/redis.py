@@ -1,15 +1,19 @@
-"""Simulated Redis servers: connections, stops and restarts; the commands are in `_fakeredis.py`."""
+"""Simulated Redis servers: connections, stops and restarts; data and commands are in `_fakeredis.py`."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tasksim.events import Connected, Disconnected, Event, ServerStarted, ServerStopped
 from tasksim.kernel.loop import Kernel
 from tasksim.message import Serials
-from tasksim.network._fakeredis import Peer, Store
+from tasksim.network._parts import Hooks
 from tasksim.network.wire import Wire
+
+if TYPE_CHECKING:
+    from tasksim.network._fakeredis import Store
 
 #: Names of this machine, which reach one and the same server.
 _LOCAL = {"127.0.0.1", "::1", "0.0.0.0", ""}
@@ -20,9 +24,11 @@ class _Connection:
 
     def __init__(self, server: RedisServer, wire: Wire, number: int) -> None:
         self.number = number
+        from tasksim.network._fakeredis_peer import Peer
+
         self._server, self._wire = server, wire
         address = f"127.0.0.1:{40000 + number % 20000}"
-        self._peer = Peer(server.store, wire.reply, self.drop, address)
+        self._peer = Peer(server.store, wire.reply, self.drop, wire.owner, address)
         self.receive = self._peer.receive
 
     def lost(self, reason: str) -> None:
@@ -56,7 +62,7 @@ class RedisServer:
 
     Attributes:
         connections: open ones by number, in the order of opening.
-        on_loss: called before data is lost in a restart.
+        hooks: told of what is put into lists and of what is lost.
     """
 
     def __init__(
@@ -69,13 +75,19 @@ class RedisServer:
         *,
         version: str = "7.2",
         persistent: bool = False,
+        hooks: Hooks | None = None,
     ) -> None:
         self.name, self.version, self.persistent = name, version, persistent
         self.running = True
-        self.store = Store(kernel, version)
+        self.hooks = hooks or Hooks()
         self.connections: dict[int, _Connection] = {}
-        self.on_loss: Callable[[RedisServer], None] = lambda _: None
         self._kernel, self._record, self._now, self._serials = kernel, record, now, serials
+        self.store = self._new_store()
+
+    def _new_store(self) -> Store:
+        from tasksim.network._fakeredis import Store  # slow to import, and not every simulation has a Redis
+
+        return Store(self._kernel, self.version, self.hooks)
 
     # --- connections
 
@@ -120,15 +132,20 @@ class RedisServer:
         if self.persistent:
             self.store.restart()
         else:
-            self.on_loss(self)
-            self.store = Store(self._kernel, self.version)
+            self.store.lose("server restarted")
+            writes, self.store = self.store.writes, self._new_store()
+            self.store.writes = writes + 1
         self._record(ServerStarted(self._now(), "broker", self.name))
 
     # --- looks from outside
 
+    def databases(self) -> list[int]:
+        """Numbers of the databases that somebody has selected."""
+        return sorted(self.store.dbs)
+
     def lengths(self, database: int = 0) -> dict[str, int]:
         """The lists of one database and how long they are."""
-        return {key.decode(errors="replace"): length for key, length in self.store.lists(database).items()}
+        return {key.decode(errors="replace"): len(values) for key, values in self.store.lists(database).items()}
 
     def unacked(self, database: int = 0, key: str = "unacked") -> int:
         """How many messages kombu's acknowledgement emulation holds there."""
@@ -140,6 +157,9 @@ class RedisServers:
 
     Args:
         version, persistent: for servers that are made from now on.
+
+    Attributes:
+        hooks: of all of them.
     """
 
     def __init__(
@@ -153,7 +173,7 @@ class RedisServers:
         persistent: bool = False,
     ) -> None:
         self.version, self.persistent = version, persistent
-        self.on_loss: Callable[[RedisServer], None] = lambda _: None
+        self.hooks = Hooks()
         self._kernel, self._record, self._now, self._serials = kernel, record, now, serials
         self._by_address: dict[tuple[str, int], RedisServer] = {}
 
@@ -167,7 +187,7 @@ class RedisServers:
         return server
 
     def _make(self, name: str) -> RedisServer:
-        server = RedisServer(
+        return RedisServer(
             name,
             self._kernel,
             self._record,
@@ -175,12 +195,8 @@ class RedisServers:
             self._serials,
             version=self.version,
             persistent=self.persistent,
+            hooks=self.hooks,
         )
-        server.on_loss = self._tell
-        return server
-
-    def _tell(self, server: RedisServer) -> None:
-        self.on_loss(server)
 
     def all(self) -> list[RedisServer]:
         """In the order of their first use."""

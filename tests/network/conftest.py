@@ -17,6 +17,7 @@ from tasksim.message import Serials
 from tasksim.network import _fakeredis, redis_seam
 from tasksim.network.redis import RedisServer, RedisServers
 from tasksim.network.wire import Network
+from tasksim.patching import names
 from tasksim.patching.table import Patches
 from tasksim.unix.poll import Poll
 from tasksim.unix.process import UnixProcess
@@ -46,11 +47,11 @@ class World:
         for owner, name, value in (
             (time, "time", lambda: EPOCH + self.now()),
             (time, "monotonic", lambda: 1000 + self.now()),
-            (time, "sleep", self.kernel.sleep),
             (os, "getpid", lambda: self.kernel.current.pid),
             (select, "poll", lambda: Poll(self.unix, real_poll)),
         ):
             self.patches.set(owner, name, value)
+        names.replace_sleep(self.patches, self.kernel.sleep)
         self.patches.install(_fakeredis.ROWS, self)
         self.patches.install(redis_seam.ROWS, self)
 

@@ -1,0 +1,255 @@
+"""What becomes of task messages on Redis, for the trace.
+
+Redis knows lists and hashes, not messages: what a message is, is kombu's affair (kombu.transport.redis). A message is
+JSON in a list; its `delivery_tag` stays with it for good, and is how it is known here. A delivered one lies in the hash
+`unacked` and the sorted set `unacked_index` until it is acknowledged; whoever finds it there after the visibility
+timeout puts it back.
+
+So what clients do (publish, take, acknowledge, reject) is seen in kombu's methods, which are always called; what the
+server does (a message is in a queue, is back in it, is lost) is seen at the server, at the time when it happens there.
+Messages without a task (remote control, events) are not recorded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tasksim.broker.snapshot import QueueRow
+from tasksim.events import (
+    Acked,
+    Delivered,
+    Dropped,
+    Event,
+    Published,
+    Queued,
+    Redelivered,
+    Rejected,
+    Requeued,
+)
+from tasksim.kernel.loop import Kernel
+from tasksim.kernel.process import Process
+from tasksim.message import Serials
+from tasksim.network.redis import RedisServer, RedisServers
+
+__all__ = ["RedisWatch"]
+
+_TAG = b'"delivery_tag": "'
+
+
+class _Known:
+    """A message that was seen; `queue` is where it was put last."""
+
+    __slots__ = ("delivered", "number", "prefix", "queue", "sep", "task", "task_id")
+
+    def __init__(self, number: int, headers: dict[str, Any], channel: Any) -> None:
+        self.number = number
+        self.task_id: str | None = headers.get("id")
+        self.task: str | None = headers.get("task")
+        self.sep: str = channel.sep
+        self.prefix: str = channel.global_keyprefix
+        self.queue = ""
+        self.delivered = False
+
+
+class _Consumer:
+    """The queues that one channel of one process consumes from; found out when first asked for."""
+
+    __slots__ = ("_keys", "channel", "database", "process", "server", "unacked")
+
+    def __init__(self, channel: Any, process: Process, servers: RedisServers) -> None:
+        self.channel, self.process = channel, process
+        address = channel.client.connection_pool.connection_kwargs
+        path = address.get("path")
+        self.server: RedisServer = servers.at(path) if path else servers.at(address["host"], int(address["port"]))
+        self.database = int(address.get("db") or 0)
+        self.unacked = f"{channel.global_keyprefix}{channel.unacked_key}".encode() if channel.ack_emulation else b""
+        self._keys: list[bytes] | None = None
+
+    def changed(self) -> None:
+        """It consumes from other queues than before."""
+        self._keys = None
+
+    def queues(self) -> list[bytes]:
+        """The lists that BRPOP names."""
+        if self._keys is None:
+            channel = self.channel
+            self._keys = [
+                f"{channel.global_keyprefix}{channel._q_for_pri(queue, step)}".encode()
+                for queue in channel.active_queues
+                for step in channel.priority_steps
+            ]
+        return self._keys
+
+
+class RedisWatch:
+    """Sees the messages of one simulation on Redis.
+
+    Args:
+        servers: told to report what they put into lists and what they lose.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        record: Callable[[Event], None],
+        now: Callable[[], float],
+        serials: Serials,
+        servers: RedisServers,
+    ) -> None:
+        self._kernel, self._record, self._now, self._serials = kernel, record, now, serials
+        self._servers = servers
+        self._known: dict[str, _Known] = {}
+        self._held: dict[tuple[Process, str], deque[tuple[int, str]]] = {}
+        self._reasons: dict[Process, str] = {}
+        self._consumers: dict[Any, _Consumer] = {}
+        self._counted: tuple[int, tuple[int, int]] = (-1, (0, 0))
+        servers.hooks.pushed = self._pushed
+        servers.hooks.gone = self._gone
+
+    # --- what clients do
+
+    def published(self, channel: Any, message: Any, exchange: str | None, routing_key: str | None) -> None:
+        """A message got its tag: it is about to be put into its queues."""
+        headers = message["headers"]
+        known = _Known(self._serials.message(), headers, channel)
+        self._known[message["properties"]["delivery_tag"]] = known
+        self._record(
+            Published(
+                self._now(),
+                self._kernel.current.name,
+                known.number,
+                exchange or "",
+                routing_key or "",
+                known.task_id,
+                known.task,
+                headers.get("retries"),
+                headers.get("eta"),
+            )
+        )
+
+    def delivered(self, channel: Any, message: Any, queue: str) -> None:
+        """A process took a message out of a queue."""
+        headers, properties = message["headers"], message["properties"]
+        tag = properties["delivery_tag"]
+        known = self._known.get(tag)
+        if known is None:  # put there by somebody else than kombu
+            known = self._known[tag] = _Known(self._serials.message(), headers, channel)
+        known.delivered = True
+        delivery = self._serials.delivery()
+        process = self._kernel.current
+        self._held.setdefault((process, tag), deque()).append((delivery, queue))
+        again = bool(headers.get("redelivered") or properties["delivery_info"].get("redelivered"))
+        kind = Redelivered if again else Delivered
+        self._record(kind(self._now(), process.name, known.number, delivery, queue, known.task_id, known.task, again))
+
+    def settled(self, tag: str, requeue: bool | None) -> None:
+        """The running process acknowledged (`requeue` is None) or rejected what it was given first by this tag."""
+        known = self._known.get(tag)
+        process = self._kernel.current
+        held = self._held.get((process, tag))
+        if known is None or not held:
+            return
+        delivery, queue = held.popleft()
+        if not held:
+            del self._held[process, tag]
+        now, name = self._now(), process.name
+        if requeue is None:
+            self._record(Acked(now, name, known.number, delivery, queue, known.task_id))
+        else:
+            self._record(Rejected(now, name, known.number, delivery, queue, requeue, known.task_id))
+
+    def putting_back(self, reason: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Call a method of kombu that may put messages back into their queues."""
+        process = self._kernel.current
+        outer = self._reasons.get(process)
+        self._reasons[process] = outer or reason
+        try:
+            return function(*arguments, **options)
+        finally:
+            if outer is None:
+                del self._reasons[process]
+
+    # --- what servers do
+
+    def _find(self, value: bytes) -> _Known | None:
+        start = value.find(_TAG)
+        if start < 0:
+            return None
+        start += len(_TAG)
+        return self._known.get(value[start : value.find(b'"', start)].decode(errors="replace"))
+
+    def _pushed(self, owner: Process, key: bytes, values: Iterable[bytes]) -> None:
+        for value in values:
+            known = self._find(value)
+            if known is None:
+                continue
+            queue = known.queue = key.decode(errors="replace").removeprefix(known.prefix).rsplit(known.sep, 1)[0]
+            reason = self._reasons.get(owner)
+            now, name = self._now(), owner.name
+            if reason is None and not known.delivered:
+                self._record(Queued(now, name, known.number, queue, known.task_id))
+            else:
+                self._record(Requeued(now, name, known.number, queue, reason or "channel closed", known.task_id))
+
+    def _gone(self, values: Iterable[bytes], _: bytes, why: str) -> None:
+        for value in values:
+            known = self._find(value)
+            if known is not None:
+                self._record(Dropped(self._now(), "broker", known.number, known.queue, why, known.task_id))
+
+    # --- what waits
+
+    def consumes(self, channel: Any) -> None:
+        """A channel began or ceased to consume from a queue."""
+        consumer = self._consumers.get(channel)
+        if consumer is None:
+            process = self._kernel.current
+            if process is not self._kernel.driver:
+                self._consumers[channel] = _Consumer(channel, process, self._servers)
+        else:
+            consumer.changed()
+        self._counted = (-1, (0, 0))
+
+    def waiting(self) -> tuple[int, int]:
+        """Messages that are ready for a living process (not the test's own), and those that are not acknowledged.
+
+        Counted anew only when something was written, a process that consumes has ended, or queues may expire.
+        """
+        gone = [channel for channel, one in self._consumers.items() if one.process.dead or channel.closed]
+        for channel in gone:
+            del self._consumers[channel]
+        writes = sum(server.store.writes for server in self._servers.all())
+        if gone or self._counted[0] != writes:
+            by_itself = any(one.channel._expires for one in self._consumers.values())
+            self._counted = (-1 if by_itself else writes, self._count())
+        return self._counted[1]
+
+    def rows(self) -> dict[str, QueueRow]:
+        """The queues of all servers by name: those that hold messages and those that a process consumes from."""
+        ready: Counter[str] = Counter()
+        unacked: Counter[str] = Counter()
+        consumers: Counter[str] = Counter()
+        prefixes = {""}
+        for one in self._consumers.values():
+            prefixes.add(one.channel.global_keyprefix)
+            consumers.update(one.channel.active_queues)
+        for server in self._servers.all():
+            for database in server.databases():
+                for key, length in server.lengths(database).items():
+                    ready[key.removeprefix(max(prefixes, key=len)).split("\x06", 1)[0]] += length
+                for values in server.store.hashes(database).values():
+                    unacked.update(known.queue for known in map(self._find, values) if known is not None)
+        names = sorted({*ready, *unacked, *consumers})
+        return {name: QueueRow(name, ready[name], unacked[name], consumers[name]) for name in names}
+
+    def _count(self) -> tuple[int, int]:
+        lists, hashes = {}, {}
+        for one in self._consumers.values():
+            size, database = one.server.store.size, one.database
+            for key in one.queues():
+                lists[one.server, database, key] = size(database, key)
+            if one.unacked:
+                hashes[one.server, database, one.unacked] = size(database, one.unacked)
+        return sum(lists.values()), sum(hashes.values())

@@ -1,0 +1,282 @@
+"""The server's end of a connection: fakeredis' commands, with a server's own way around them.
+
+Written new is what a real server does around a command: read, run, let the clients that are blocked try again, first
+come first served, reply. fakeredis has threads, queues and a lock for that.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from fakeredis import _msgs as msgs
+from fakeredis._command_args_parsing import Timeout
+from fakeredis._commands import Signature
+from fakeredis._core import CommandItem
+from fakeredis._helpers import QUEUED, NoResponse, SimpleError, SimpleString, casematch
+from fakeredis._socket import FakeSocket
+from fakeredis._socket._resp import extract_command
+
+from tasksim.kernel.process import Process
+from tasksim.network._fakeredis import Store
+from tasksim.network._parts import Blocked
+from tasksim.network._resp import Commands, ProtocolError, encode, encode_as, error, push, status
+
+__all__ = ["Peer"]
+
+_BLMOVE = Signature("blmove", "_blmove", (bytes, bytes, bytes, bytes, Timeout), flags=msgs.FLAG_NO_SCRIPT)
+
+encode_as(SimpleString, lambda value, _: status(value.value))
+encode_as(SimpleError, lambda value, _: error(value.value))
+
+
+class Peer(FakeSocket):
+    """The server's end of one connection: reads commands, runs them, replies.
+
+    Args:
+        reply: takes the bytes for the client.
+        drop: called when the server itself ends the connection, with the reason.
+        owner: the client's process.
+        address: the client's, as CLIENT LIST gives it.
+    """
+
+    _server: Any
+    _db: Any
+
+    def __init__(
+        self,
+        store: Store,
+        reply: Callable[[bytes], None],
+        drop: Callable[[str], None],
+        owner: Process,
+        address: str,
+    ) -> None:
+        self._reply, self._drop, self._owner = reply, drop, owner
+        self._commands = Commands()
+        self._out: list[bytes] = []
+        self._running = False
+        info = {"addr": address, "laddr": "127.0.0.1:6379", "resp": 2}
+        super().__init__(store, 0, client_class=redis.Redis, client_info=info)
+
+    # --- reading and replying
+
+    def receive(self, data: bytes) -> None:
+        """Bytes have arrived."""
+        if self._server is not None:
+            self._commands.feed(data)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Run what has arrived, up to a command that blocks."""
+        if self._running:
+            return
+        self._running = True
+        try:
+            while not self._paused:
+                fields = self._commands.next()
+                if fields is None:
+                    break
+                if fields:
+                    self._process_command(fields)
+        except ProtocolError as exc:
+            self._out.append(error(f"ERR Protocol error: {exc}"))
+            self._flush()
+            self._drop("protocol error")
+        finally:
+            self._running = False
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._out and self._server is not None:
+            data = b"".join(self._out)
+            self._out.clear()
+            self._reply(data)
+
+    def put_response(self, msg: Any) -> None:
+        """Tell a subscriber; fakeredis calls this for nothing else once `_process_command` is ours."""
+        self._out.append(push(msg, self._client_info.protocol_version))
+        if not self._running:
+            self._flush()
+
+    def _process_command(self, fields: list[bytes]) -> None:
+        store = self._server
+        name, arguments = extract_command(fields)
+        ran = False
+        try:
+            function, signature = self._name_to_func(name)
+            store.acl.validate_command(self._client_info.user, self._client_info, fields)
+            now = time.time()
+            for keyspace in store.dbs.values():
+                keyspace.time = now
+            signature.check_arity(arguments, store.version)
+            if self._transaction is not None and msgs.FLAG_TRANSACTION not in signature.flags:
+                self._transaction.append((function, signature, arguments))
+                result: Any = QUEUED
+            else:
+                ran = True
+                result = self._run_command(function, signature, arguments, False)
+        except SimpleError as exc:
+            result = self._refused(name, exc, ran)
+        quiet = self._reply_off or self._reply_skip
+        self._reply_skip, self._reply_skip_next = self._reply_skip_next, False
+        if not quiet and type(result) is not NoResponse:
+            self._out.append(encode(result, self._client_info.protocol_version))
+        if store.blocked:
+            store.serve()
+
+    def _refused(self, name: str, exc: SimpleError, ran: bool) -> SimpleError:
+        """An error while queueing spoils the transaction (redis.io, Transactions: errors inside a transaction)."""
+        if self._transaction is not None and not ran:
+            self._transaction_failed = True
+        if name == "exec" and exc.value.startswith("ERR "):
+            exc.value = f"EXECABORT Transaction discarded because of: {exc.value[4:]}"
+            self._forget_transaction()
+            self._clear_watches()
+        return exc
+
+    # --- blocking
+
+    def _blocking(
+        self, timeout: float | None, func: Callable[[bool], Any], shape: Callable[[Any], Any] | None = None
+    ) -> Any:
+        result = func(True)
+        if result is not None or self._in_transaction:
+            return result if shape is None else shape(result)
+        kernel = self._server.kernel
+        timer = kernel.at(kernel.due_ns(timeout), self.try_again, True) if timeout else None
+        self._server.blocked[self] = Blocked(func, shape, timer)
+        self._blocked = self._paused = True
+        return NoResponse()
+
+    def try_again(self, last: bool = False) -> None:
+        """A blocked client's turn: something changed, or (`last`) its time is up."""
+        store = self._server
+        blocked = store.blocked.get(self) if store is not None else None
+        if blocked is None:
+            return
+        try:
+            result = None
+            if self._unblock_reason is not None:
+                last = True
+                self._take_unblock_reason()
+            elif not last:
+                result = blocked.attempt(False)
+                if result is None:
+                    return
+            if blocked.shape is not None:
+                result = blocked.shape(result)
+        except SimpleError as exc:
+            result = exc
+        self._unblock()
+        self._out.append(encode(result, self._client_info.protocol_version))
+        self._go_on()
+
+    def _unblock(self) -> None:
+        blocked = self._server.blocked.pop(self, None)
+        if blocked is not None and blocked.timer is not None:
+            self._server.kernel.cancel(blocked.timer)
+        self._blocked = self._paused = False
+        self._unblock_reason = None
+
+    # --- the end
+
+    def kill(self) -> None:
+        """CLIENT KILL: the connection ends after the replies that are due."""
+        self._server.kernel.soon(self._drop, "killed by CLIENT KILL")
+
+    def close(self) -> None:
+        """Forget everything of this connection."""
+        store = self._server
+        if store is None:
+            return
+        self._unblock()
+        self._discard_subscriptions()
+        self._clear_watches()
+        store.sockets.remove(self)
+        self._server = self._db = None
+
+    # --- commands that somebody may watch
+
+    def lpush(self, key: CommandItem, *values: bytes) -> int:
+        """LPUSH."""
+        length: int = super().lpush(key, *values)
+        self._server.hooks.pushed(self._owner, key.key, values)
+        return length
+
+    def rpush(self, key: CommandItem, *values: bytes) -> int:
+        """RPUSH."""
+        length: int = super().rpush(key, *values)
+        self._server.hooks.pushed(self._owner, key.key, values)
+        return length
+
+    def del_(self, *keys: CommandItem) -> int:
+        """DEL."""
+        for key in keys:
+            if isinstance(key.value, list):
+                self._server.hooks.gone(key.value, key.key, "deleted")
+        return int(super().del_(*keys))
+
+    def flushdb(self, *args: bytes) -> Any:
+        """FLUSHDB."""
+        self._server.lose("flushed", [self._db_num])
+        return super().flushdb(*args)
+
+    def flushall(self, *args: bytes) -> Any:
+        """FLUSHALL."""
+        self._server.lose("flushed")
+        return super().flushall(*args)
+
+    # --- commands that fakeredis gives other answers to than a server of this version
+
+    def hello(self, *args: bytes) -> dict[str, Any]:
+        """HELLO, with the server's own name and version; any password is right."""
+        found: dict[str, Any] = super().hello(*_without_auth(args))
+        found.update(server="redis", version=self._server.version_text)
+        return found
+
+    def _auth(self, *_: bytes) -> Any:
+        """AUTH: any password is right."""
+        return SimpleString(b"OK")
+
+    def client_maint_notifications(self, *_: bytes) -> Any:
+        """Known to Redis Enterprise only; redis-py asks, and goes on without."""
+        raise SimpleError("ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.")
+
+    def _name_to_func(self, cmd_name: str) -> Any:
+        return (self._blmove, _BLMOVE) if cmd_name == "blmove" else super()._name_to_func(cmd_name)
+
+    def _blmove(self, source: bytes, target: bytes, src: bytes, dst: bytes, timeout: float) -> Any:
+        """BLMOVE; fakeredis does not block when the source is empty."""
+        return self._blocking(timeout, functools.partial(self._move, source, target, src, dst))
+
+    def _move(self, source: bytes, target: bytes, src: bytes, dst: bytes, first_pass: bool) -> Any:
+        del first_pass
+        lists = self._db
+        if not CommandItem(source, lists, item=lists.get(source)):
+            return None
+        items = [CommandItem(key, lists, item=lists.get(key), default=[]) for key in dict.fromkeys((source, target))]
+        result = self._lmove(items[0], items[-1], src, dst, False)
+        for item in items:
+            item.writeback()
+        return result
+
+    def eval(self, script: bytes, numkeys: int, *keys_and_args: bytes) -> Any:
+        """EVAL; `math.random` begins anew in each script, as a server's does (redis.io, Lua API: math.random)."""
+        if b"random" in script:
+            self._get_server_runtime(self._server).execute("math.randomseed(0)")
+        return super().eval(script, numkeys, *keys_and_args)
+
+    def _keyspace_notifications(self, command_items: list[CommandItem], event: bytes) -> None:
+        """Off unless configured (redis.io, Keyspace notifications); fakeredis always sends them."""
+        if self._server.config.get(b"notify-keyspace-events"):
+            super()._keyspace_notifications(command_items, event)
+
+
+def _without_auth(arguments: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    for index, argument in enumerate(arguments):
+        if casematch(argument, b"auth"):
+            return arguments[:index] + arguments[index + 3 :]
+    return arguments
