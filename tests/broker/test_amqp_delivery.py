@@ -1,5 +1,7 @@
 """Who gets which message, how many at once, and what comes back."""
 
+import sys
+
 import pytest
 
 from tasksim.broker.amqp import methods as m
@@ -513,3 +515,34 @@ def test_from_4_3_on_a_classic_queue_waits_for_ever_for_an_acknowledgement():
     worker.consume()
     scene.clock.advance(10 * 3600)
     assert worker.error is None
+
+
+def test_the_cost_of_a_message_does_not_grow_with_what_is_ready_and_unacknowledged():
+    steps = []
+    for count in (200, 4000):
+        fresh = Scene()
+        full_queue(fresh, count)
+        worker = fresh.client("w1")
+        worker.qos(count // 2)
+        worker.consume()
+        steps.append(_lines_run(lambda worker=worker: worker.ack(1)))
+        steps.append(_lines_run(lambda worker=worker: worker.ack(5, multiple=True)))
+        steps.append(_lines_run(lambda worker=worker: worker.nack(6)))
+    assert steps[:3] == steps[3:]
+
+
+def _lines_run(function):
+    count = 0
+
+    def trace(_frame, _event, _argument):
+        nonlocal count
+        count += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    finally:
+        sys.settrace(before)
+    return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from tasksim.broker.amqp import methods as m
@@ -120,7 +121,7 @@ class Channel:
             return [entry]
         if tag and tag not in unacked:
             raise failed(f"unknown delivery tag {tag}")
-        tags = [one for one in unacked if one <= tag or not tag]
+        tags = list(takewhile(lambda one: one <= tag, unacked)) if tag else list(unacked)
         return [unacked.pop(one) for one in tags]
 
     def acknowledge(self, entries: list[Unacked]) -> None:

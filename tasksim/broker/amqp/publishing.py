@@ -32,19 +32,8 @@ def publish(channel: Channel, args: tuple[Any, ...], content: m.Content | None) 
     message = Message(shared.serials.message(), exchange, key, properties, content.body)
     if expiration is not None:
         message.expiration_ms = _milliseconds(expiration)
-    shared.record(
-        Published(
-            shared.now(),
-            channel.owner,
-            message.number,
-            exchange,
-            key,
-            message.task_id,
-            message.task,
-            message.retries,
-            message.eta,
-        )
-    )
+    task = message.task_id, message.task, message.retries, message.eta
+    shared.record(Published(shared.now(), channel.owner, message.number, exchange, key, *task))
     queues = channel.vhost.route(message)
     if channel.transaction is not None:
         channel.transaction.published.append((message, queues, mandatory))
