@@ -1,3 +1,83 @@
-"""tasksim: your own Celery app, its workers and its broker in one process, on a virtual clock."""
+"""tasksim: your own Celery app, its workers and its broker in one process, on a virtual clock.
+
+The house, in the order in which a message passes through it:
+
+    simulation, world, idle   what a test drives; everything put together; when it is over
+    worker/                   real Celery: the app, its workers, its pool, beat, and the seams to billiard and kombu
+    broker/                   messages at rest: RabbitMQ's rules, and what kombu's messages are on Redis
+    network/                  wires, the cuts in py-amqp and redis-py, the Redis server
+    patching/                 clocks, chance, sockets and threads of the interpreter, replaced while a simulation runs
+    unix/                     what a process sees: descriptors, pipes, polling, fork, signals
+    kernel/                   time, order, chance, processes; knows no message
+    trace/, report/           what happened, and how it reads; they know the events only
+    scenario/, cli, pytest_plugin   the doors
+
+Names are loaded when they are first asked for, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from tasksim.broker.snapshot import QueueRow as QueueRow
+    from tasksim.errors import BlockedForReal as BlockedForReal
+    from tasksim.errors import ConnectionRefused as ConnectionRefused
+    from tasksim.errors import NothingLeftToDo as NothingLeftToDo
+    from tasksim.errors import PatchMissing as PatchMissing
+    from tasksim.errors import ScenarioError as ScenarioError
+    from tasksim.errors import Spinning as Spinning
+    from tasksim.errors import Stuck as Stuck
+    from tasksim.errors import TasksimError as TasksimError
+    from tasksim.errors import TraceError as TraceError
+    from tasksim.errors import UnsupportedError as UnsupportedError
+    from tasksim.errors import UsageError as UsageError
+    from tasksim.errors import WorldStopped as WorldStopped
+    from tasksim.limits import Limits as Limits
+    from tasksim.simulation import Simulation as Simulation
+    from tasksim.trace.log import Trace as Trace
+    from tasksim.trace.pattern import Pattern as Pattern
+    from tasksim.trace.query import Attempt as Attempt
+    from tasksim.trace.query import TaskTrace as TaskTrace
+    from tasksim.worker.host import WorkerHandle as WorkerHandle
+
+_HOMES = {
+    "QueueRow": "tasksim.broker.snapshot",
+    "BlockedForReal": "tasksim.errors",
+    "ConnectionRefused": "tasksim.errors",
+    "NothingLeftToDo": "tasksim.errors",
+    "PatchMissing": "tasksim.errors",
+    "ScenarioError": "tasksim.errors",
+    "Spinning": "tasksim.errors",
+    "Stuck": "tasksim.errors",
+    "TasksimError": "tasksim.errors",
+    "TraceError": "tasksim.errors",
+    "UnsupportedError": "tasksim.errors",
+    "UsageError": "tasksim.errors",
+    "WorldStopped": "tasksim.errors",
+    "Limits": "tasksim.limits",
+    "Simulation": "tasksim.simulation",
+    "Trace": "tasksim.trace.log",
+    "Pattern": "tasksim.trace.pattern",
+    "Attempt": "tasksim.trace.query",
+    "TaskTrace": "tasksim.trace.query",
+    "WorkerHandle": "tasksim.worker.host",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'tasksim' has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

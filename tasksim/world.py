@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ class World:
         self.serials = Serials()
         self.running: dict[Any, str] = {}
         self.deliveries: dict[str, int] = {}
+        self.backends: list[weakref.ref[Any]] = []
         self.trace.subscribe(Delivered, self._delivered)
         self.redis = RedisServers(self.kernel, self.record, self.now, self.serials, version=self._versions["redis"])
         self.redis_watch = RedisWatch(self.kernel, self.record, self.now, self.serials, self.redis)
@@ -190,6 +192,7 @@ class World:
             self.watchdog.stop()
         self.watch.disconnect()
         self.kernel.close()
+        backend.disarm(self.backends)
         if self.apps.begun:
             self.apps.end()
         self.clocks.restore()
@@ -197,10 +200,10 @@ class World:
         for name in set(os.environ) - set(self._environment):
             del os.environ[name]
         os.environ.update(self._environment)
-        if self._collecting:
-            gc.enable()
         if self._directory is not None:
             self._directory.cleanup()
+        if self._collecting:
+            gc.enable()
 
     # --- the app's broker
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +24,7 @@ class World(Protocol):
         record: puts an event into the trace.
         now: virtual seconds since the start, as events have it.
         running: ids of the tasks whose body runs, by process.
+        backends: result backends that were made inside.
         deliveries: the latest delivery of each task's message, by task id.
     """
 
@@ -35,6 +37,7 @@ class World(Protocol):
     apps: Apps
     running: dict[Any, str]
     deliveries: dict[str, int]
+    backends: list[weakref.ref[Any]]
 
     def child_name(self, parent: UnixProcess) -> str:
         """The name of the next pool process of this worker."""
