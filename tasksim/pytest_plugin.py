@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +20,7 @@ __all__ = ["sim", "tasksim_app", "tasksim_options"]
 MARKER = (
     "tasksim(app=None, **options): run the test in a simulated task system; asks for the fixture `sim` by itself. "
     "`options` are the keyword arguments of tasksim.Simulation: workers, concurrency, seed, start, broker, backend, "
-    "rabbitmq, redis, beat, allow, cells, limits. Markers of class and module are merged, the closest wins."
+    "rabbitmq, redis, beat, allow, cells, limits, settings. Markers of class and module are merged, the closest wins."
 )
 
 NO_APP = (
@@ -108,7 +108,7 @@ def tasksim_options() -> dict[str, Any]:
 @pytest.fixture
 def sim(request: pytest.FixtureRequest, tasksim_app: Any, tasksim_options: dict[str, Any]) -> Iterator[Simulation]:
     """A simulated task system for this test: `tasksim.Simulation` with the options of the marker."""
-    __tracebackhide__ = True
+    __tracebackhide__ = _is_usage_error
     from tasksim.simulation import Simulation
 
     item = request.node
@@ -124,7 +124,7 @@ def sim(request: pytest.FixtureRequest, tasksim_app: Any, tasksim_options: dict[
 
 def _options(item: pytest.Item, common: dict[str, Any]) -> dict[str, Any]:
     """The options of the fixture `tasksim_options` and of all markers, the closest last."""
-    __tracebackhide__ = True
+    __tracebackhide__ = _is_usage_error
     merged = _checked(common, "the fixture `tasksim_options`")
     for mark in reversed(list(item.iter_markers("tasksim"))):
         if len(mark.args) > 1:
@@ -135,7 +135,7 @@ def _options(item: pytest.Item, common: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked(options: Mapping[str, Any], place: str) -> dict[str, Any]:
-    __tracebackhide__ = True
+    __tracebackhide__ = _is_usage_error
     import inspect
 
     from tasksim.simulation import Simulation
@@ -153,44 +153,33 @@ def _usage_error(message: str) -> Exception:
     return UsageError(message)
 
 
+def _is_usage_error(error: pytest.ExceptionInfo[BaseException]) -> bool:
+    from tasksim.errors import UsageError
+
+    return error.errisinstance(UsageError)
+
+
 # --- what a failing test says
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
-    return (yield from _explained(item, "setup"))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    return (yield from _explained(item, "call"))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
-    return (yield from _explained(item, "teardown"))
-
-
-def _explained(item: pytest.Item, phase: str) -> Generator[None, object, object]:
-    """Run a phase of a test; if it fails, add the section and the line that repeats the run."""
-    __tracebackhide__ = True
-    try:
-        return (yield)
-    except (pytest.skip.Exception, pytest.xfail.Exception):
-        raise
-    except (Exception, pytest.fail.Exception) as error:
-        if _running in item.stash:
-            simulation, replay = item.stash[_running]
-            item.add_report_section(phase, "tasksim", _section(simulation, replay))
-            item.user_properties.append(("tasksim_replay", replay))
-            error.add_note(f"again: {replay}")
-            if type(error).__name__ == "FailedHealthCheck":
-                error.add_note(WITH_GIVEN)
-        raise
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Before pytest makes the report of a phase that failed: add the section and the line that repeats the run."""
+    if call.excinfo is None or _running not in item.stash:
+        return
+    error = call.excinfo.value
+    if isinstance(error, pytest.xfail.Exception) or not isinstance(error, Exception | pytest.fail.Exception):
+        return
+    simulation, replay = item.stash[_running]
+    item.add_report_section(call.when, "tasksim", _section(simulation, replay))
+    item.user_properties.append(("tasksim_replay", replay))
+    error.add_note(f"again: {replay}")
+    if type(error).__name__ == "FailedHealthCheck":
+        error.add_note(WITH_GIVEN)
 
 
 def _section(simulation: Simulation, replay: str) -> str:
     from tasksim.report.text import last_events
 
-    events = last_events(simulation.trace, per_process=5, limit=40)
-    return f"the last events of each process, until {simulation.now:.6f} s:\n{events}\nagain: {replay}"
+    trace = simulation.trace
+    until = f", until {trace[-1].time:.6f} s" if len(trace) else ""
+    return f"the last events of each process{until}:\n{last_events(trace, per_process=5, limit=40)}\nagain: {replay}"

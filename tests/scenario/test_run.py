@@ -1,0 +1,164 @@
+"""Scenarios that run: the shipped ones, and what is said when something does not hold."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import shop
+from shop import gateway
+
+from tasksim.errors import ScenarioError
+from tasksim.scenario import load, loads, run_scenario
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+HEAD = "version: 1\napp: shop.celery:app\n"
+ONE_CHARGE = HEAD + "calls:\n  - {task: shop.tasks.charge, args: [7], id: pay}\n"
+
+
+@pytest.fixture(autouse=True)
+def fresh_shop():
+    shop.reset()
+    yield
+    shop.reset()
+
+
+def run(source, **options):
+    return run_scenario(loads(source, str(SCENARIOS / "story.yaml")), **options)
+
+
+def findings(source):
+    return [(finding.line, finding.message.partition(";")[0]) for finding in run(source).findings]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+@pytest.mark.parametrize("path", sorted(SCENARIOS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_scenario_holds(path, seed):
+    outcome = run_scenario(load(path), seed=seed)
+    assert outcome.ok, outcome.findings
+    assert outcome.seed == seed
+
+
+def test_the_same_seed_gives_the_same_run():
+    digests = []
+    for _ in range(2):
+        shop.reset()
+        digests.append(run_scenario(load(SCENARIOS / "worker_lost.yaml"), seed=3).trace.digest())
+    assert digests[0] == digests[1]
+
+
+def test_what_does_not_hold_is_named_with_its_line():
+    assert findings(
+        ONE_CHARGE
+        + """\
+expect:
+  - {task: pay, state: FAILURE}
+  - {task: pay, starts: 2}
+  - {task: pay, attempts: [w1, w2]}
+  - {task: pay, start_times: [0, 1s]}
+  - {task: pay, result: unpaid}
+  - {event: Acked, queue: payments, count: 3}
+  - {event: Redelivered}
+  - {queue: payments, ready: 1}
+  - {queue: parcels, ready: 1}
+  - {value: shop.gateway.charges, equals: [8]}
+  - {value: shop.gateway.discounts, equals: 1}
+  - {value: shopping.gateway, equals: 1}
+  - {task: shop.tasks.send_mail, starts: 1}
+"""
+    ) == [
+        (6, "`pay`: expected state FAILURE, found SUCCESS"),
+        (7, "`pay`: expected 2 starts, found 1"),
+        (8, "`pay`: expected attempts on w1, w2, found w1"),
+        (9, "`pay`: expected starts at 0, 1 s, found 0 s"),
+        (10, "`pay`: expected result 'unpaid', found 'paid'"),
+        (11, "expected Acked queue=payments 3 times, found 1"),
+        (12, "expected Redelivered at least once, found none"),
+        (13, "queue `payments`: expected 1 ready, found 0"),
+        (14, "there is no queue `parcels`"),
+        (15, "`shop.gateway.charges`: expected [8], found [7]"),
+        (16, "`shop.gateway.discounts` cannot be evaluated: `shop.gateway` has no `discounts`"),
+        (17, "`shopping.gateway` cannot be evaluated: there is no module `shopping`"),
+        (18, "`shop.tasks.send_mail`: expected it to be called, but there is no message of it"),
+    ]
+
+
+def test_calls_are_published_at_their_times():
+    outcome = run(
+        HEAD
+        + """\
+calls:
+  - {task: shop.tasks.send_mail, args: [2, later], at: 1m, countdown: 10s}
+  - {task: shop.tasks.send_mail, args: [1, often], repeat: 3, every: 500ms, id: often}
+expect:
+  - {task: often-3, start_times: [1]}
+  - {task: shop.tasks.send_mail, start_times: [0, 500ms, 1, 70]}
+"""
+    )
+    assert outcome.ok, outcome.findings
+
+
+def test_the_end_may_be_a_moment():
+    outcome = run(HEAD + "beat: true\nuntil: 16h\nexpect:\n  - {event: BeatSent, count: 1}\n")
+    assert outcome.ok, outcome.findings
+    assert outcome.seconds == pytest.approx(16 * 3600, abs=0.001)
+
+
+def test_settings_hold_for_the_run_and_are_put_back():
+    source = ONE_CHARGE + "settings: {result_expires: 5, task_acks_late: true}\nexpect: [{task: pay, state: SUCCESS}]"
+    before = dict(shop.celery_app.conf.changes), shop.tasks.send_mail.acks_late
+    assert run(source).ok
+    assert (dict(shop.celery_app.conf.changes), shop.tasks.send_mail.acks_late) == before
+
+
+def test_a_task_takes_the_scenarios_settings_where_it_has_none_of_its_own():
+    assert run(ONE_CHARGE).trace.of("pay").states == ["SUCCESS"]
+    assert run(ONE_CHARGE + "settings: {task_ignore_result: true}\n").trace.of("pay").states == []
+    assert run(ONE_CHARGE).trace.of("pay").states == ["SUCCESS"]
+
+
+def test_the_import_path_is_as_before():
+    before = list(sys.path)
+    run(ONE_CHARGE)
+    assert sys.path == before
+
+
+def test_a_failed_tasks_result_is_the_exceptions_repr():
+    gateway.decline(7)
+    outcome = run(ONE_CHARGE + "expect:\n  - {task: pay, state: FAILURE, result: \"CardDeclined('order 7')\"}\n")
+    assert outcome.ok, outcome.findings
+
+
+UNFIT = {
+    "no module": ("version: 1\napp: shap.celery:app", 2, "there is no module `shap`"),
+    "no attribute": ("version: 1\napp: shop.celery:ap", 2, "`shop.celery` has no attribute `ap`"),
+    "no app": ("version: 1\napp: shop.gateway:charges", 2, "`shop.gateway:charges` is no Celery app but list"),
+    "no setting": (
+        HEAD + "settings: {task_ack_late: true}",
+        3,
+        "there is no setting `task_ack_late`; did you mean `task_acks_late`?",
+    ),
+    "no task": (
+        HEAD + "calls:\n  - task: shop.tasks.change",
+        4,
+        "the app has no task `shop.tasks.change`; did you mean `shop.tasks.charge`?",
+    ),
+    "missing argument": (
+        HEAD + "calls:\n  - task: shop.tasks.charge",
+        4,
+        "`shop.tasks.charge` cannot be called so: charge() missing 1 required positional argument: 'order'",
+    ),
+    "no target": (
+        HEAD + "faults:\n  - {kill: {task: pay}, at: 1}",
+        4,
+        "the app has no task `pay`; there are: shop.tasks.charge, shop.tasks.nightly_report",
+    ),
+    "nobody expected": (HEAD + "expect:\n  - {task: pay, starts: 1}", 4, "the app has no task `pay`"),
+}
+
+
+@pytest.mark.parametrize(("source", "line", "message"), UNFIT.values(), ids=UNFIT)
+def test_what_does_not_fit_the_app_is_named_with_its_line(source, line, message):
+    with pytest.raises(ScenarioError) as caught:
+        run(source)
+    assert message in caught.value.message
+    assert caught.value.line == line
