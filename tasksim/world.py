@@ -24,7 +24,7 @@ from tasksim.events import Delivered, Event
 from tasksim.kernel.loop import SECOND, Kernel
 from tasksim.limits import Limits
 from tasksim.message import Serials
-from tasksim.network.amqp_seam import AmqpSeam
+from tasksim.network import amqp_seam
 from tasksim.network.redis import RedisServers
 from tasksim.network.servers import AmqpServers
 from tasksim.network.wire import Network
@@ -43,9 +43,7 @@ LEAD_NS = 2 * SECOND
 
 #: Every place that is replaced in every simulation.
 ROWS: tuple[Row, ...] = (
-    Row("amqp.connection:Connection.Transport", "methods go over a simulated wire, not frames over a real one",
-        lambda world: world.amqp_seam.transport()),
-    *entropy.ROWS, *guard.ROWS, *standard.ROWS, *pool.ROWS, *pool.PROCESS_ROWS, *hub.ROWS, *order.ROWS, *state.ROWS,
+    *amqp_seam.ROWS, *entropy.ROWS, *guard.ROWS, *standard.ROWS, *pool.ROWS, *pool.PROCESS_ROWS, *hub.ROWS, *order.ROWS, *state.ROWS,
     *worker_app.ROWS, *tracer.ROWS, *watch.ROWS, *host.ROWS, *backend.ROWS, *settings.ROWS,
 )  # fmt: skip
 
@@ -106,7 +104,7 @@ class World:
         self.redis = RedisServers(self.kernel, self.record, self.now, self.serials, version=self._versions["redis"])
         self.redis_watch = RedisWatch(self.kernel, self.record, self.now, self.serials, self.redis)
         self.amqp = AmqpServers(self._make_amqp_server)
-        self.amqp_seam = AmqpSeam(
+        self.amqp_seam = amqp_seam.AmqpSeam(
             self.unix, self.network, self.amqp.at, methods.FROM_CLIENT, methods.FROM_SERVER
         )
         self.hosts = host.Hosts(self)
@@ -117,10 +115,16 @@ class World:
         self._directory: tempfile.TemporaryDirectory[str] | None = None
 
     def _make_amqp_server(self, name: str) -> Server:
-        return Server(
-            name, self.kernel, self.record, self.now, self.serials,
+        server = Server(
+            name, self.kernel, self._record_message, self.now, self.serials,
             version=self._versions["rabbitmq"], epoch_ns=self.clocks.epoch_ns,
         )  # fmt: skip
+        server.shared.quiet = settings.chatter(self.app)
+        return server
+
+    def _record_message(self, event: Event) -> None:
+        if getattr(event, "message", None) != 0:
+            self.record(event)
 
     def _delivered(self, event: Event) -> None:
         assert isinstance(event, Delivered)

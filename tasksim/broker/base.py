@@ -54,6 +54,7 @@ class Shared:
         epoch_ns: what the wall clock showed (nanoseconds since 1970) when `timers.now_ns` was 0.
         consumer_timeout_ns: how long a delivery may stay unacknowledged; None for ever.
         max_message_bytes: no larger body is taken.
+        quiet: exchanges whose messages leave no event: a task system's own chatter. Their messages have number 0.
         unacked: deliveries that wait for an acknowledgement.
         served: queues with a consumer that acknowledges.
         flowing: queues whose messages go on to a dead-letter exchange when their time to live ends.
@@ -67,6 +68,7 @@ class Shared:
         "max_message_bytes",
         "now",
         "number",
+        "quiet",
         "record",
         "running",
         "serials",
@@ -93,6 +95,7 @@ class Shared:
         # docs "limits": 16 MiB by default since 4.0, 128 MiB before.
         self.max_message_bytes = (16 if self.version >= (4, 0) else 128) * 1024 * 1024
         self.running = True
+        self.quiet: frozenset[str] = frozenset()
         self.unacked = 0
         self.served: dict[Queue, None] = {}
         self.flowing: dict[Queue, None] = {}

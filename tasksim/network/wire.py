@@ -126,12 +126,19 @@ class Wire:
         if not self.open:
             return
         client, latency_ns = self._client, self._network.latency_ns
-        if latency_ns or self._down.on_the_way:
-            self._up.clear()
+        if latency_ns or self._down.on_the_way or self._down.held is not None:
             arrive = self._down.arrive
-            self._down.arrive = lambda payload: client.hang_up() if payload is self else arrive(payload)
+
+            def last(payload: Any) -> None:
+                if payload is self:
+                    self._finish()
+                    client.hang_up()
+                else:
+                    arrive(payload)
+
+            self._up.clear()
+            self._down.arrive, self.open = last, False
             self._down.put(self, latency_ns)
-            self._finish()
         elif self._end():
             client.hang_up()
 
@@ -169,7 +176,7 @@ class Network:
 
     Attributes:
         latency: seconds that a payload takes, one way.
-        wires: open connections by number.
+        wires: connections by number, until both ends know of their end.
         refusing: names of servers that accept no new connections.
     """
 

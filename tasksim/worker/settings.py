@@ -36,6 +36,13 @@ def broker_rules(app: Any) -> str:
     return rules
 
 
+def chatter(app: Any) -> frozenset[str]:
+    """Exchanges of remote control and of worker events (kombu.pidbox, celery.events): not what a user asks about."""
+    conf = app.conf
+    control = conf.get("control_exchange") or "celery"
+    return frozenset((conf.get("event_exchange") or "celeryev", f"{control}.pidbox", f"reply.{control}.pidbox"))
+
+
 def uses_redis(app: Any) -> bool:
     """Does an app reach for kombu's or Celery's Redis code?"""
     return broker_rules(app) == REDIS or "redis" in str(app.conf.result_backend or "")

@@ -10,6 +10,7 @@ import itertools
 import multiprocessing.process
 import sys
 import types
+import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable
@@ -56,6 +57,12 @@ def _without_other_apps(finalizers: set[Any]) -> set[Any]:
     return {one for one in finalizers if getattr(one, "__module__", "") != "celery.app.base"}
 
 
+def _filters(_: Any) -> list[Any]:
+    """What an interpreter begins with; the test's own filters (pytest's `error`) are not a worker's."""
+    quiet = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
+    return [*(("ignore", None, category, None, 0) for category in quiet), ("always", None, Warning, None, 0)]
+
+
 #: Module, name, what a new program has, what a fork takes over.
 NAMES: tuple[tuple[Any, str, Make, Make], ...] = (
     (state, "should_stop", _always(None), keep),
@@ -76,6 +83,7 @@ NAMES: tuple[tuple[Any, str, Make, Make], ...] = (
     (billiard.common, "_should_have_exited", _new(lambda: [False]), list),
     (multiprocessing.process, "_current_process", keep, keep),
     (sys, "exit", keep, keep),
+    (warnings, "filters", _filters, list),
 )
 
 #: Plain containers of celery.worker.state: several modules hold each of them, under any name.

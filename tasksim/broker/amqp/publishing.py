@@ -29,7 +29,8 @@ def publish(channel: Channel, args: tuple[Any, ...], content: m.Content | None) 
         size, limit = len(content.body), shared.max_message_bytes
         raise failed(f"message size {size} is larger than configured max size {limit}")
     expiration = properties.get("expiration")
-    message = Message(shared.serials.message(), exchange, key, properties, content.body)
+    number = 0 if exchange in shared.quiet else shared.serials.message()
+    message = Message(number, exchange, key, properties, content.body)
     if expiration is not None:
         message.expiration_ms = _milliseconds(expiration)
     task = message.task_id, message.task, message.retries, message.eta
