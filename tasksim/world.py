@@ -17,8 +17,8 @@ from typing import Any
 
 from tasksim.broker.amqp import methods
 from tasksim.broker.amqp.server import Server
-from tasksim.broker.snapshot import QueueRow
 from tasksim.broker.redis_watch import RedisWatch
+from tasksim.broker.snapshot import QueueRow
 from tasksim.errors import UsageError
 from tasksim.events import Delivered, Event
 from tasksim.kernel.loop import SECOND, Kernel
@@ -249,7 +249,9 @@ class World:
             raise UsageError(f'start={self._start!r}: give an aware datetime, "now", or nothing')
         else:
             epoch_ns = frozen if frozen is not None else _nanoseconds(DEFAULT_START)
-        self.clocks.set_start(epoch_ns - lead_ns, frozen_by_freezegun=clock.take_over_freezegun(self.patches, self.clocks))
+        self.clocks.set_start(
+            epoch_ns - lead_ns, frozen_by_freezegun=clock.take_over_freezegun(self.patches, self.clocks)
+        )
 
     def directory(self) -> Path:
         """A real folder for files of this world, gone at its end."""

@@ -52,7 +52,7 @@ class ParkingSelector(selectors._BaseSelectorImpl):  # type: ignore[misc, name-d
         readers = [fd for fd, key in keys.items() if key.events & selectors.EVENT_READ]
         writers = [fd for fd, key in keys.items() if key.events & selectors.EVENT_WRITE]
         readable, writable, _ = select.select(readers, writers, [], 0)
-        found = {fd: selectors.EVENT_READ for fd in readable}
+        found = dict.fromkeys(readable, selectors.EVENT_READ)
         for fd in writable:
             found[fd] = found.get(fd, 0) | selectors.EVENT_WRITE
         return [(keys[fd], events) for fd, events in found.items()]
@@ -103,5 +103,3 @@ def write_to_self(world: Any) -> object:
             selector.kick()
 
     return wake
-
-

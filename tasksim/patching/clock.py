@@ -38,9 +38,7 @@ _OBJECT = ctypes.py_object
 
 _NO_ARGUMENTS = ctypes.PYFUNCTYPE(_OBJECT, ctypes.c_void_p, ctypes.c_void_p)
 _ONE_TUPLE = ctypes.PYFUNCTYPE(_OBJECT, ctypes.c_void_p, _OBJECT)
-_FAST_KEYWORDS = ctypes.PYFUNCTYPE(
-    _OBJECT, _OBJECT, ctypes.POINTER(ctypes.c_void_p), ctypes.c_ssize_t, ctypes.c_void_p
-)
+_FAST_KEYWORDS = ctypes.PYFUNCTYPE(_OBJECT, _OBJECT, ctypes.POINTER(ctypes.c_void_p), ctypes.c_ssize_t, ctypes.c_void_p)
 _ON_CLASS = ctypes.PYFUNCTYPE(_OBJECT, _OBJECT, ctypes.c_void_p)
 
 METH_VARARGS, METH_KEYWORDS, METH_NOARGS, METH_FASTCALL = 0x01, 0x02, 0x04, 0x80
@@ -126,9 +124,7 @@ class Clocks:
         self._installed = []
 
     def _prepare(self) -> None:
-        real: dict[str, Any] = {
-            name: _NO_ARGUMENTS(definition.meth or 0) for name, definition in _FUNCTIONS.items()
-        }
+        real: dict[str, Any] = {name: _NO_ARGUMENTS(definition.meth or 0) for name, definition in _FUNCTIONS.items()}
         for name, function in self._functions(real).items():
             self._add(_FUNCTIONS[name], _NO_ARGUMENTS(function))
         for name, definition in _FORMATTERS.items():
@@ -156,9 +152,13 @@ class Clocks:
         return {
             "time": lambda s, a: (self.epoch_ns + now_ns()) / SECOND if ident() == ours else time_(s, a),
             "time_ns": lambda s, a: self.epoch_ns + now_ns() if ident() == ours else time_ns(s, a),
-            "monotonic": lambda s, a: (self.epoch_ns + now_ns()) / SECOND - self.offset if ident() == ours else monotonic(s, a),
+            "monotonic": lambda s, a: (
+                (self.epoch_ns + now_ns()) / SECOND - self.offset if ident() == ours else monotonic(s, a)
+            ),
             "monotonic_ns": lambda s, a: whole() if ident() == ours else monotonic_ns(s, a),
-            "perf_counter": lambda s, a: (self.epoch_ns + now_ns()) / SECOND - self.offset if ident() == ours else counter(s, a),
+            "perf_counter": lambda s, a: (
+                (self.epoch_ns + now_ns()) / SECOND - self.offset if ident() == ours else counter(s, a)
+            ),
             "perf_counter_ns": lambda s, a: whole() if ident() == ours else counter_ns(s, a),
         }
 

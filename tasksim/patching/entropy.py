@@ -29,7 +29,9 @@ class _Sources:
         process = self._kernel.current
         found = process.own.get(_KEY)
         if found is None:
-            found = process.own[_KEY] = random.Random(self._kernel.choice.derive(f"random/{process.name}/{process.pid}"))
+            found = process.own[_KEY] = random.Random(
+                self._kernel.choice.derive(f"random/{process.name}/{process.pid}")
+            )
         return found  # type: ignore[no-any-return]
 
     def stream(self) -> Stream:

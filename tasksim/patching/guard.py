@@ -107,7 +107,9 @@ def _start_thread(world: Any) -> object:
 
 
 ROWS = (
-    Row("socket:socket.connect", "no connection leaves the process unless it is allowed", _connect("connect"), new=True),
+    Row(
+        "socket:socket.connect", "no connection leaves the process unless it is allowed", _connect("connect"), new=True
+    ),
     Row("socket:socket.connect_ex", "as above", _connect("connect_ex"), new=True),
     Row("socket:getaddrinfo", "as above: not even to ask for an address", _getaddrinfo),
     Row("threading:Thread.start", "a real thread would see real time, and nobody would wait for it", _start_thread),
@@ -170,9 +172,7 @@ class Watchdog:
             with contextlib.suppress(ProcessLookupError):
                 signal.pthread_kill(self._ident, self.SIGNAL)
         else:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(self._ident), ctypes.py_object(BlockedForReal)
-            )
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._ident), ctypes.py_object(BlockedForReal))
 
     def _interrupt(self, *_: object) -> None:
         error, self._error = self._error, None

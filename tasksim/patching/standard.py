@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from tasksim.patching.asyncio_loop import make_selector, write_to_self
 from tasksim.patching.table import Row
 

@@ -140,9 +140,9 @@ def _claim_steps(_: World) -> object:
 
 
 def _timer_entry(_: World) -> object:
-    numbers = itertools.count()
+    numbers, base = itertools.count(), timer.Timer.Entry
 
-    class Entry(timer.Timer.Entry):  # type: ignore[misc]
+    class Entry(base):  # type: ignore[misc]
         """An entry that compares by the order of making, where the original compares by address."""
 
         __slots__ = ("_number",)

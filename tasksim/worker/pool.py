@@ -174,21 +174,34 @@ ROWS = (
     Row("billiard.pool:_kill", _FILES, lambda world: world.unix.kill),
     Row("billiard.connection:Connection._send.__defaults__", _FILES, lambda world: (world.unix.write,)),
     Row("billiard.connection:Connection._recv.__defaults__", _FILES, lambda world: (world.unix.read,)),
-    Row("billiard.connection:Connection._close", "a collected object closes its own file only", _connection_close_descriptor),
+    Row(
+        "billiard.connection:Connection._close",
+        "a collected object closes its own file only",
+        _connection_close_descriptor,
+    ),
     Row("billiard.connection:Connection.close", "after a fork the object is shared", _connection_close, new=True),
-    Row("billiard.connection:Connection.__init__", "as above: notes the opener and the file", _connection_init, new=True),
+    Row(
+        "billiard.connection:Connection.__init__", "as above: notes the opener and the file", _connection_init, new=True
+    ),
     Row("billiard.connection:_ConnectionBase.__del__", "as above, after the end of the world", _connection_del),
     Row("billiard.connection:_poll", _FILES, _wait_for_connections),
     Row("billiard.compat:__write__", _FILES, lambda world: world.unix.write),
     Row("billiard.compat:fcntl", _FILES, lambda world: world.unix.fcntl),
     Row("celery.concurrency.asynpool:_select_imp.__defaults__", _FILES, _select_defaults),
     Row("celery.concurrency.asynpool:__read__.__defaults__", _FILES, lambda world: (world.unix.read,)),
-    Row("celery.concurrency.asynpool:gc", "a collection for each child: 12 ms, and finalizers in the wrong process",
-        lambda _: types.SimpleNamespace(collect=lambda: 0)),
-    Row("celery.concurrency.prefork:threading", "the thread that fires timers while the pool closes",
+    Row(
+        "celery.concurrency.asynpool:gc",
+        "a collection for each child: 12 ms, and finalizers in the wrong process",
+        lambda _: types.SimpleNamespace(collect=lambda: 0),
+    ),
+    Row(
+        "celery.concurrency.prefork:threading",
+        "the thread that fires timers while the pool closes",
         lambda world: types.SimpleNamespace(
-            Thread=thread_class(world.kernel), Event=threading.Event, Lock=threading.Lock),
-        needs="celery>=5.6"),
+            Thread=thread_class(world.kernel), Event=threading.Event, Lock=threading.Lock
+        ),
+        needs="celery>=5.6",
+    ),
     Row("billiard.process:sys", "a child closes its standard input", _standard_streams),
     Row("billiard.process:logging", "a child renews the locks of all loggers", _no_loggers),
     Row("billiard.util:_finalizer_registry", "a child clears it, and the parent's would run at exit", lambda _: {}),
@@ -261,5 +274,3 @@ PROCESS_ROWS = (
     _inside(signal, "getsignal", lambda world: world.unix.get_handler),
     _inside(signal, "pthread_sigmask", lambda world: world.unix.set_mask),
 )
-
-

@@ -48,12 +48,8 @@ def uses_redis(app: Any) -> bool:
     return broker_rules(app) == REDIS or "redis" in str(app.conf.result_backend or "")
 
 
-
-
 def _aliases(_: World) -> object:
     return {**TRANSPORT_ALIASES, "memory": _PYAMQP, "amqp": _PYAMQP, "pyamqp": _PYAMQP, "librabbitmq": _PYAMQP}
-
-
 
 
 ROWS = (

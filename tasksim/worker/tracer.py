@@ -104,7 +104,10 @@ def watch_hooks(world: World, task: Any) -> None:
 
 
 def _is_custom(task: Any, hook: str) -> bool:
-    return mro_lookup(task.__class__, hook, stop={celery.app.task.Task, object}, monkey_patched=["celery.app.task"]) is not None
+    return (
+        mro_lookup(task.__class__, hook, stop={celery.app.task.Task, object}, monkey_patched=["celery.app.task"])
+        is not None
+    )
 
 
 def _watch_hook(world: World, task: Any, hook: str) -> None:

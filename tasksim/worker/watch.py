@@ -141,7 +141,7 @@ def _accepted(world: World) -> object:
 
 
 def _scheduled(world: World) -> object:
-    real = kombu.asynchronous.timer.Timer.call_at
+    real: Any = kombu.asynchronous.timer.Timer.call_at
 
     def call_at(self: Any, eta: float, fun: Any, args: Any = (), kwargs: Any = None, priority: int = 0) -> Any:
         if args and isinstance(args[0], celery.worker.request.Request):
@@ -197,5 +197,7 @@ ROWS = (
     Row("celery.backends.base:Backend.store_result", _WHY, _store_result(celery.backends.base.Backend)),
     Row("celery.backends.rpc:RPCBackend.store_result", _WHY, _store_result(celery.backends.rpc.RPCBackend)),
     Row("celery.beat:Scheduler.apply_async", _WHY, _beat_sends),
-    Row("celery.beat:Scheduler.tick", "beat spins for the 10 ms by which it is early; a tick takes a while", _beat_ticks),
+    Row(
+        "celery.beat:Scheduler.tick", "beat spins for the 10 ms by which it is early; a tick takes a while", _beat_ticks
+    ),
 )

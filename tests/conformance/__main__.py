@@ -32,9 +32,7 @@ def main() -> int:
     outcomes = []
     for name, broker in corpus.cases(arguments.only):
         differences = corpus.differences(name, broker, arguments.seed)
-        outcomes.append(
-            {"program": name, "broker": broker, "match": not differences, "differences": differences}
-        )
+        outcomes.append({"program": name, "broker": broker, "match": not differences, "differences": differences})
         print(f"{name} {broker}: {'match' if not differences else 'DIFFERS'}", flush=True)
         for line in differences[:SHOWN]:
             print(f"    {line}")

@@ -175,9 +175,7 @@ class SimulatedCtl:
         request = current_task.request if current_task else None
         if request is not None and request.id and where == "child":
             redelivered = (request.delivery_info or {}).get("redelivered")
-            entry.update(
-                id=request.id, task=current_task.name, retries=request.retries, redelivered=bool(redelivered)
-            )
+            entry.update(id=request.id, task=current_task.name, retries=request.retries, redelivered=bool(redelivered))
         entry.update(data)
         self.events.append(json.loads(json.dumps(entry, default=repr)))
 

@@ -1,0 +1,116 @@
+"""Starting and looking at simulated processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tasksim.broker.snapshot import QueueRow
+from tasksim.driving.timing import Timing
+from tasksim.errors import UsageError
+from tasksim.unix.process import UnixProcess
+from tasksim.worker.host import BOOTING, WorkerHandle
+
+
+class ScriptHandle:
+    """A function that runs in a simulated process of its own."""
+
+    def __init__(self, simulation: Timing, process: UnixProcess) -> None:
+        self._simulation, self.process = simulation, process
+        self.outcome: list[Any] = []
+
+    @property
+    def done(self) -> bool:
+        """Has it ended?"""
+        return self.process.dead
+
+    def result(self) -> Any:
+        """Wait for its end; what it returned, or its exception raised here."""
+        self._simulation.run_until(lambda: self.done)
+        error = self.process.own.get("error")
+        if error is not None:
+            raise error
+        return self.outcome[0] if self.outcome else None
+
+
+class Processes(Timing):
+    """Workers, beat, and scripts."""
+
+    _concurrency: int | None
+
+    @property
+    def workers(self) -> Mapping[str, WorkerHandle]:
+        """The workers by name, the dead ones included."""
+        self._ensure_begun()
+        return dict(self._world.hosts.workers)
+
+    def start_worker(self, name: str, *, at: float | None = None, wait: bool = False, **options: Any) -> None:
+        """Start a worker; see the API page for the options."""
+        self._ensure_begun()
+        options.setdefault("concurrency", self._concurrency)
+        start = options.pop("start", None)
+        at = start if at is None else at
+        if at is not None:
+            self.at(at, lambda: self._world.hosts.start_worker(name, **options) and None)
+        else:
+            self._world.hosts.start_worker(name, **options)
+        if wait:
+            hosts = self._world.hosts
+            self._wait(lambda: name in hosts.workers and hosts.workers[name].state != BOOTING, 300.0)
+            self._complain_about_the_dead()
+
+    def start_beat(self, *, at: float | None = None, **options: Any) -> None:
+        """Start beat as a process; its schedule file outlives it within the simulation."""
+        self._ensure_begun()
+        options.setdefault("schedule", str(self._world.directory() / "schedule"))
+
+        def start() -> None:
+            self._beat_process = self._world.hosts.start_beat(**options)
+
+        if at is None:
+            start()
+        else:
+            self.at(at, start)
+
+    def stop_beat(self) -> int | None:
+        """SIGTERM to beat; wait for its end and give its exit code."""
+        process = self._beat_process
+        if process is None:
+            raise UsageError("there is no beat; start it with start_beat() or Simulation(beat=True)")
+        if not process.dead:
+            self._world.unix.kill(process.pid, signal.SIGTERM)
+            self._wait(lambda: process.dead, None)
+        return os.waitstatus_to_exitcode(process.status or 0)
+
+    @property
+    def current_process(self) -> UnixProcess:
+        """The simulated process in which the caller runs; it has a name and a pid."""
+        return self._world.kernel.process_of_caller()  # type: ignore[return-value]
+
+    def run_in(self, function: Callable[..., Any], *arguments: Any, name: str = "script") -> ScriptHandle:
+        """Run a function in a simulated process of its own, such as a second client."""
+        self._ensure_begun()
+        progress = self._progress
+
+        def body() -> None:
+            progress.scripts += 1
+            try:
+                handle.outcome.append(function(*arguments))
+            finally:
+                progress.scripts -= 1
+
+        handle = ScriptHandle(self, self._world.unix.exec(name, body))
+        return handle
+
+    @property
+    def queues(self) -> Mapping[str, QueueRow]:
+        """The queues of the app's broker by name."""
+        self._ensure_begun()
+        return self._world.queue_rows()
+
+    def _complain_about_the_dead(self) -> None:
+        for handle in self._world.hosts.workers.values():
+            if handle.error is not None:
+                raise UsageError(f"worker {handle.name} did not start: {handle.error!r}") from handle.error
