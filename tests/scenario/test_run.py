@@ -97,10 +97,47 @@ expect:
     assert outcome.ok, outcome.findings
 
 
-def test_the_end_may_be_a_moment():
-    outcome = run(HEAD + "beat: true\nuntil: 16h\nexpect:\n  - {event: BeatSent, count: 1}\n")
+def test_every_kind_of_fault_reaches_the_simulation():
+    outcome = run(
+        HEAD
+        + """\
+workers:
+  w1: {concurrency: 1, queues: [default], options: {max_tasks_per_child: 1}}
+  w2: {queues: "payments, mail", settings: {worker_prefetch_multiplier: 1}}
+calls:
+  - {task: shop.tasks.charge, args: [7], id: pay, repeat: 3, every: 2s}
+  - {task: shop.tasks.reserve_stock, args: [cup], repeat: 2}
+faults:
+  - kill: {task: pay-1}
+    when: {event: Started, task: pay-1}
+  - {cut: w2, at: 10}
+  - {cut: {client: true}, at: 15}
+  - {refuse: 3s, at: 20}
+  - {restart_broker: 2s, at: 30}
+  - {freeze: w1, at: 50}
+  - {stop: {worker: w2, how: cold}, at: 60}
+  - {kill: w1, at: 70}
+until: 100s
+expect:
+  - {task: pay-1, starts: 2}
+  - {task: shop.tasks.charge, state: SUCCESS}
+  - {event: ProcessStarted, worker: w1, count: 3}
+  - {event: Disconnected, process: client, reason: cut}
+  - {event: ServerStarted, time: 32}
+  - {event: WorkerDown, worker: w1, signal: 9}
+  - {event: WorkerDown, worker: w2}
+"""
+    )
     assert outcome.ok, outcome.findings
-    assert outcome.seconds == pytest.approx(16 * 3600, abs=0.001)
+    kinds = [event.kind.split()[0] for event in outcome.trace.where("Fault")]
+    assert kinds == ["kill", "cut", "cut", "refuse", "restart", "freeze", "stop", "kill"]
+
+
+def test_the_end_may_be_a_moment():
+    night = "start: 2026-01-31T02:50:00Z\nbeat: true\nuntil: 20m\n"
+    outcome = run(HEAD + night + "expect:\n  - {event: BeatSent, time: 600, count: 1}\n")
+    assert outcome.ok, outcome.findings
+    assert outcome.seconds == 1200
 
 
 def test_settings_hold_for_the_run_and_are_put_back():
