@@ -1,17 +1,17 @@
 """Every exception that tasksim raises on purpose.
 
-    TasksimError
-    ├── UsageError              the caller asked for something that cannot be (bad option, bad scenario, too late)
-    │   ├── ScenarioError       ... in a scenario file: carries file and line
-    │   └── UnsupportedError    ... that the simulation cannot serve (a thread, a transport, a pool)
-    ├── ConnectionRefused       a connection that would have left the process
-    ├── WorldStopped            the simulated world cannot go on as asked
-    │   ├── NothingLeftToDo     somebody waits in an idle world
-    │   ├── Stuck               work is left, and nothing has happened for a long virtual time
-    │   ├── Spinning            endless steps while the clock stands almost still
-    │   └── BlockedForReal      a step that really blocks (found by the watchdog)
-    ├── PatchMissing            a release moved a place that tasksim replaces
-    └── TraceError              a trace file that cannot be read
+TasksimError
+├── UsageError              the caller asked for something that cannot be (bad option, bad scenario, too late)
+│   ├── ScenarioError       ... in a scenario file: carries file and line
+│   └── UnsupportedError    ... that the simulation cannot serve (a thread, a transport, a pool)
+├── ConnectionRefused       a connection that would have left the process
+├── WorldStopped            the simulated world cannot go on as asked
+│   ├── NothingLeftToDo     somebody waits in an idle world
+│   ├── Stuck               work is left, and nothing has happened for a long virtual time
+│   ├── Spinning            endless steps while the clock stands almost still
+│   └── BlockedForReal      a step that really blocks (found by the watchdog)
+├── PatchMissing            a release moved a place that tasksim replaces
+└── TraceError              a trace file that cannot be read
 """
 
 from __future__ import annotations

@@ -391,8 +391,6 @@ def _kinds(root: type[Event]) -> dict[str, type[Event]]:
 KINDS: dict[str, type[Event]] = _kinds(Event)
 
 #: Names of the fields of each kind, in the order of its constructor.
-FIELDS: dict[str, tuple[str, ...]] = {
-    name: tuple(field.name for field in fields(kind)) for name, kind in KINDS.items()
-}
+FIELDS: dict[str, tuple[str, ...]] = {name: tuple(field.name for field in fields(kind)) for name, kind in KINDS.items()}
 
 __all__ = ["FIELDS", "KINDS", "SCHEMA_VERSION", "Event", *KINDS]

@@ -43,8 +43,8 @@ LEAD_NS = 2 * SECOND
 
 #: Every place that is replaced in every simulation.
 ROWS: tuple[Row, ...] = (
-    *amqp_seam.ROWS, *entropy.ROWS, *guard.ROWS, *standard.ROWS, *pool.ROWS, *pool.PROCESS_ROWS, *hub.ROWS, *order.ROWS, *state.ROWS,
-    *worker_app.ROWS, *tracer.ROWS, *watch.ROWS, *host.ROWS, *backend.ROWS, *settings.ROWS,
+    *amqp_seam.ROWS, *entropy.ROWS, *guard.ROWS, *standard.ROWS, *pool.ROWS, *pool.PROCESS_ROWS, *hub.ROWS, *order.ROWS,
+    *state.ROWS, *worker_app.ROWS, *tracer.ROWS, *watch.ROWS, *host.ROWS, *backend.ROWS, *settings.ROWS,
 )  # fmt: skip
 
 

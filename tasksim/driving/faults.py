@@ -101,20 +101,26 @@ class Faults(Timing):
 
         return find
 
-    def cut(self, worker: str | None = None, *, client: bool = False, server: str | None = None, at: float | None = None,
-            when: Pattern | None = None) -> None:  # fmt: skip
+    def cut(
+        self, worker: str | None = None, *, client: bool = False, server: str | None = None, at: float | None = None,
+        when: Pattern | None = None,
+    ) -> None:  # fmt: skip
         """Cut each connection of a worker (or of the test) to any server."""
         find = self._wires(worker, client, server)
         self._fault("cut", worker or "client", lambda: [wire.cut() for wire in find()], at, when)
 
-    def freeze(self, worker: str | None = None, *, client: bool = False, server: str | None = None, at: float | None = None,
-               when: Pattern | None = None) -> None:  # fmt: skip
+    def freeze(
+        self, worker: str | None = None, *, client: bool = False, server: str | None = None, at: float | None = None,
+        when: Pattern | None = None,
+    ) -> None:  # fmt: skip
         """Half-open: nothing passes on its connections any more, and nobody is told."""
         find = self._wires(worker, client, server)
         self._fault("freeze", worker or "client", lambda: [wire.freeze() for wire in find()], at, when)
 
-    def thaw(self, worker: str | None = None, *, client: bool = False, server: str | None = None, at: float | None = None,
-             when: Pattern | None = None) -> None:  # fmt: skip
+    def thaw(
+        self, worker: str | None = None, *, client: bool = False, server: str | None = None, at: float | None = None,
+        when: Pattern | None = None,
+    ) -> None:  # fmt: skip
         """What was held on frozen connections passes now."""
         find = self._wires(worker, client, server)
         self._fault("thaw", worker or "client", lambda: [wire.thaw() for wire in find()], at, when)

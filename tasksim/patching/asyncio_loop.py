@@ -33,7 +33,7 @@ class ParkingSelector(selectors._BaseSelectorImpl):  # type: ignore[misc, name-d
 
     def _look(self) -> list[tuple[Any, int]]:
         found = []
-        for descriptor, key in list(self.get_map().items()):
+        for key in list(self.get_map().values()):
             number = key.fd
             if number < FIRST_DESCRIPTOR or not self._unix.has(number):
                 continue

@@ -1,9 +1,9 @@
 """The clocks of the standard library, replaced below Python.
 
 The C function behind `time.time`, `time.monotonic`, `datetime.now` and their like is exchanged in its method
-definition. That reaches every reference at once: from-imports, default arguments, asyncio's loop. It is how time-machine
-does it in C; ctypes does it here. Nothing may be raised inside such a function, and no greenlet may switch there, so
-`time.sleep`, which has to do both, is a Python-level replacement (see `names.py`).
+definition. That reaches every reference at once: from-imports, default arguments, asyncio's loop. It is how
+time-machine does it in C; ctypes does it here. Nothing may be raised inside such a function, and no greenlet may switch
+there, so `time.sleep`, which has to do both, is a Python-level replacement (see `names.py`).
 
 Only the thread in which the simulation runs sees virtual time, and pytest's own timers do not (`_pytest.timing`).
 """
@@ -127,7 +127,7 @@ class Clocks:
         real: dict[str, Any] = {name: _NO_ARGUMENTS(definition.meth or 0) for name, definition in _FUNCTIONS.items()}
         for name, function in self._functions(real).items():
             self._add(_FUNCTIONS[name], _NO_ARGUMENTS(function))
-        for name, definition in _FORMATTERS.items():
+        for definition in _FORMATTERS.values():
             self._add(definition, self._formatter(_ONE_TUPLE(definition.meth or 0)))
         if _NOW.flags & METH_FASTCALL:
             self._add(_NOW, self._fast_now(_FAST_KEYWORDS(_NOW.meth or 0)))
@@ -207,10 +207,12 @@ def frozen_start_ns() -> int | None:
     if api is not None and api.freeze_factories:
         frozen = api.freeze_factories[-1]()
         since = frozen - datetime.datetime(1970, 1, 1)  # naive, in UTC
-        return (since.days * 86400 + since.seconds) * SECOND + since.microseconds * 1000
+        seconds: int = since.days * 86400 + since.seconds
+        return seconds * SECOND + int(since.microseconds) * 1000
     machine = sys.modules.get("time_machine")
     if machine is not None and getattr(machine, "coordinates_stack", None):
-        return int(machine.coordinates_stack[-1].time_ns())
+        moment: int = machine.coordinates_stack[-1].time_ns()
+        return moment
     return None
 
 

@@ -27,20 +27,21 @@ class _Sources:
 
     def generator(self) -> random.Random:
         process = self._kernel.current
-        found = process.own.get(_KEY)
+        found: random.Random | None = process.own.get(_KEY)
         if found is None:
-            found = process.own[_KEY] = random.Random(
-                self._kernel.choice.derive(f"random/{process.name}/{process.pid}")
-            )
-        return found  # type: ignore[no-any-return]
+            # The test's own pid is a real one, another one each time.
+            number = 0 if process is self._kernel.driver else process.pid
+            seed = self._kernel.choice.derive(f"random/{process.name}/{number}")
+            found = process.own[_KEY] = random.Random(seed)
+        return found
 
     def stream(self) -> Stream:
         process = self._kernel.current
-        return self._kernel.choice.stream(f"urandom/{process.name}/{process.pid}")
+        return self._kernel.choice.stream(f"urandom/{process.name}")
 
 
 def _shared_class(sources: _Sources) -> type:
-    """A class for `random._inst`, whose bound methods are the module's functions, that asks the process' own generator."""
+    """A class for `random._inst`, whose bound methods are the module's functions: asks the process' own generator."""
     base: Any = random.Random
     # (method of the shared generator, so that real threads keep the real one)
     names = ("random", "getrandbits", "seed", "getstate", "setstate", "randbytes", "gauss")

@@ -1,7 +1,7 @@
 """Functions that other modules have imported by name: `from time import sleep`.
 
-A module is searched once in the life of the interpreter and its finds are remembered, so that a simulation pays only for
-modules that are new.
+A module is searched once in the life of the interpreter and its finds are remembered, so that a simulation pays only
+for modules that are new.
 """
 
 from __future__ import annotations

@@ -45,11 +45,11 @@ class File:
         """What poll(2) would say."""
         return 0
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int) -> bytes:  # noqa: ARG002
         """read(2)."""
         raise OSError(errno.EBADF, "Bad file descriptor")
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes) -> int:  # noqa: ARG002
         """write(2)."""
         raise OSError(errno.EBADF, "Bad file descriptor")
 

@@ -92,7 +92,7 @@ class Epoll:
                 del self._candidates[descriptor]
         return ready
 
-    def poll(self, timeout: float | None = -1, maxevents: int = -1) -> list[tuple[int, int]]:
+    def poll(self, timeout: float | None = -1, maxevents: int = -1) -> list[tuple[int, int]]:  # noqa: ARG002
         """Wait until something is ready; `timeout` in seconds, none or a negative one waits for ever."""
         kernel = self._kernel
         ready = self._ready()

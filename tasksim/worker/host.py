@@ -11,7 +11,7 @@ from typing import Any
 
 import celery.app.trace
 import celery.apps.beat
-import celery.apps.worker
+import celery.apps.worker  # noqa: F401 (a row's place)
 
 from tasksim import events
 from tasksim.errors import UsageError

@@ -140,9 +140,10 @@ def _claim_steps(_: World) -> object:
 
 
 def _timer_entry(_: World) -> object:
-    numbers, base = itertools.count(), timer.Timer.Entry
+    numbers = itertools.count()
+    base: Any = timer.Timer.Entry
 
-    class Entry(base):  # type: ignore[misc]
+    class Entry(base):  # type: ignore[misc, unused-ignore]
         """An entry that compares by the order of making, where the original compares by address."""
 
         __slots__ = ("_number",)
@@ -161,7 +162,7 @@ def _object_id(world: World) -> object:
     numbers = itertools.count(1)
     kernel = world.kernel
 
-    def generate_oid(node_id: int, process_id: int, thread_id: int, instance: object) -> str:
+    def generate_oid(_node_id: int, _process_id: int, _thread_id: int, instance: object) -> str:
         # The instance is kept with its id, so that no other one can come to have its address.
         known = kernel.current.own.setdefault("oids", {})
         if id(instance) not in known:

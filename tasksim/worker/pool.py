@@ -1,4 +1,4 @@
-"""Celery's own prefork pool on the simulated Unix: TaskPool, AsynPool, billiard's Pool, Worker and Connection as shipped.
+"""Celery's own prefork pool on the simulated Unix: TaskPool, AsynPool, billiard's Pool and Worker as shipped.
 
 Only the fork itself is replaced, and the names through which they reach descriptors, children and signals.
 """

@@ -192,7 +192,7 @@ def forwarding_class(base: Any, own: Callable[[], Any]) -> type:
 
     def forward(name: str) -> Callable[..., Any]:
         real = getattr(base, name)
-        return lambda self, *arguments, **options: real(own(), *arguments, **options)
+        return lambda _, *arguments, **options: real(own(), *arguments, **options)
 
     methods = {
         name: forward(name) for name in dir(base) if callable(getattr(base, name)) and name not in _NOT_FORWARDED

@@ -68,7 +68,8 @@ def _tracer_property(world: World) -> object:
             parent = kernel.current.parent
             inherited = parent.own.get(_KEY, {}) if parent is not None and parent is not kernel.driver else {}
             found = own[_KEY] = dict(inherited)
-        return found  # type: ignore[no-any-return]
+        known: dict[int, Any] = found
+        return known
 
     def get(task: Any) -> Any:
         found = tracers()

@@ -107,7 +107,7 @@ class Watch:
     def _rejected(self, exc: Any = None, **_: Any) -> None:
         self._record(events.TaskRejected(*self._where(), type(exc).__name__ if exc is not None else "no task"))
 
-    def _unknown(self, name: Any = None, id: Any = None, **_: Any) -> None:
+    def _unknown(self, name: Any = None, id: Any = None, **_: Any) -> None:  # noqa: A002
         self._record(events.TaskUnknown(*self._where(), id, str(name)))
 
     def _ready(self, sender: Any, **_: Any) -> None:
