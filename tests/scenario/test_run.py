@@ -101,6 +101,7 @@ def test_every_kind_of_fault_reaches_the_simulation():
     outcome = run(
         HEAD
         + """\
+settings: {worker_cancel_long_running_tasks_on_connection_loss: true}
 workers:
   w1: {concurrency: 1, queues: [default], options: {max_tasks_per_child: 1}}
   w2: {queues: "payments, mail", settings: {worker_prefetch_multiplier: 1}}
