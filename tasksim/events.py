@@ -299,7 +299,7 @@ class WorkerUp(Event):
 
 @dataclass(slots=True)
 class WorkerStopping(Event):
-    """A worker heard that it is to stop (Celery's worker_shutting_down); `how` is Warm, Cold or another word of Celery's."""
+    """A worker heard that it is to stop (Celery's worker_shutting_down); `how` is Celery's word: Warm or Cold."""
 
     worker: str
     how: str

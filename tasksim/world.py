@@ -18,6 +18,7 @@ from typing import Any
 from tasksim.broker.amqp import methods
 from tasksim.broker.amqp.server import Server
 from tasksim.broker.redis_watch import RedisWatch
+from tasksim.broker.servers import AmqpServers
 from tasksim.broker.snapshot import QueueRow
 from tasksim.errors import UsageError
 from tasksim.events import Delivered, Event
@@ -26,7 +27,6 @@ from tasksim.limits import Limits
 from tasksim.message import Serials
 from tasksim.network import amqp_seam
 from tasksim.network.redis import RedisServers
-from tasksim.network.servers import AmqpServers
 from tasksim.network.wire import Network
 from tasksim.patching import clock, entropy, guard, names, standard
 from tasksim.patching.table import Patches, Row

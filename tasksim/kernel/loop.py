@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import greenlet
-
 from tasksim.errors import NothingLeftToDo, Spinning, WorldStopped
 from tasksim.kernel.agenda import Agenda, Entry
 from tasksim.kernel.cells import Cells
 from tasksim.kernel.choice import Choice
-from tasksim.kernel.process import Process, Thread, keep_for_ever
+from tasksim.kernel.process import Process, Thread, keep_for_ever, make_scheduler, running_thread
 
 SECOND = 1_000_000_000
 MICROSECOND = 1_000
@@ -51,8 +49,8 @@ class Kernel:
         self.max_steps, self.steps = max_steps, 0
         self._second_began, self._steps_then = 0, 0
         self._parked: dict[Any, Entry | None] = {}
-        self._driver_thread = greenlet.getcurrent()
-        self._scheduler = greenlet.greenlet(self._run)
+        self._driver_thread = running_thread()
+        self._scheduler = make_scheduler(self._run)
         self._next_pid = FIRST_PID
         self.closed = False
 
@@ -120,13 +118,13 @@ class Kernel:
 
     # --- threads
 
-    def _process_of(self, thread: greenlet.greenlet) -> Process:
+    def _process_of(self, thread: Any) -> Process:
         process = getattr(thread, "process", None)
         return self.driver if process is None else process
 
     def process_of_caller(self) -> Process:
         """The process whose code called; the driver for any greenlet that the kernel did not make."""
-        return self._process_of(greenlet.getcurrent())
+        return self._process_of(running_thread())
 
     def _enter(self, process: Process) -> None:
         running = self.current
@@ -155,7 +153,7 @@ class Kernel:
         """Let others run until somebody wakes the caller (True) or the deadline has come (False)."""
         if self.closed:
             raise WorldStopped("the simulation is over; nothing can be waited for")
-        thread = greenlet.getcurrent()
+        thread = running_thread()
         process = self._process_of(thread)
         process.polls = 0
         if thread.__class__ is Thread:
@@ -239,7 +237,7 @@ class Kernel:
 
     def wait_in(self, waiters: dict[Any, None], deadline_ns: int | None, reason: str) -> bool:
         """Park in a collection of waiters, and leave it at the end."""
-        thread = greenlet.getcurrent()
+        thread = running_thread()
         waiters[thread] = None
         try:
             return self.park(deadline_ns, reason)
@@ -251,7 +249,7 @@ class Kernel:
 
         So `while not result.ready(): pass` ends, and a single look stays exact.
         """
-        process = self._process_of(greenlet.getcurrent())
+        process = self._process_of(running_thread())
         process.polls += 1
         if process.polls > FREE_POLLS:
             polls = process.polls

@@ -56,6 +56,15 @@ class Process:
         return f"<process {self.name} {self.pid}>"
 
 
+#: The greenlet that runs now; this file is where greenlet is reached.
+running_thread: Callable[[], Any] = greenlet.getcurrent
+
+
+def make_scheduler(run: Callable[..., object]) -> Any:
+    """The greenlet in which the kernel's loop runs, between all others."""
+    return greenlet.greenlet(run)
+
+
 #: What a parked greenlet waits for: its deadline's entry, or None.
 Parked = dict[greenlet.greenlet, "Entry | None"]
 

@@ -9,9 +9,8 @@ import asyncio.selector_events
 import selectors
 from typing import Any
 
-import greenlet
-
 from tasksim.kernel.loop import Kernel
+from tasksim.kernel.process import running_thread
 from tasksim.unix.descriptors import FIRST_DESCRIPTOR, OUT
 from tasksim.unix.system import Unix
 
@@ -69,7 +68,7 @@ class ParkingSelector(selectors._BaseSelectorImpl):  # type: ignore[misc, name-d
             self._unix.file(key.fd) for key in self.get_map().values()
             if key.fd >= FIRST_DESCRIPTOR and self._unix.has(key.fd)
         ]  # fmt: skip
-        self._waiter = thread = greenlet.getcurrent()
+        self._waiter = thread = running_thread()
         for file in files:
             file.waiters[thread] = None
         try:

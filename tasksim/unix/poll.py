@@ -6,8 +6,7 @@ import errno
 from collections.abc import Callable
 from typing import Any
 
-import greenlet
-
+from tasksim.kernel.process import running_thread
 from tasksim.unix.descriptors import ERR, FIRST_DESCRIPTOR, HUP, IN, NVAL, Descriptors, File
 
 
@@ -100,7 +99,7 @@ class Epoll:
             return ready
         deadline_ns = None if timeout is None or timeout < 0 else kernel.due_ns(timeout)
         while True:
-            self._waiter = greenlet.getcurrent()
+            self._waiter = running_thread()
             try:
                 woken = kernel.park(deadline_ns, "its connections and timers")
             finally:
@@ -127,7 +126,7 @@ def wait_for(system: Descriptors, files: list[tuple[File, int]], timeout: float 
         events = [file.events() & (mask | ERR | HUP) for file, mask in files]
         if any(events) or (deadline_ns is not None and kernel.now_ns >= deadline_ns):
             return events
-        thread = greenlet.getcurrent()
+        thread = running_thread()
         for file, _ in files:
             file.waiters[thread] = None
         try:

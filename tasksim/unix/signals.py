@@ -7,9 +7,8 @@ import signal
 import sys
 from collections.abc import Iterable
 
-import greenlet
-
 from tasksim.kernel.loop import Kernel
+from tasksim.kernel.process import running_thread
 from tasksim.unix.process import Handler, UnixProcess
 
 #: Signals whose default action is to do nothing (signal(7)).
@@ -49,7 +48,7 @@ class Signals:
 
     def deliver(self, process: UnixProcess) -> None:
         """Run the handlers of pending signals; only in the main thread, as in CPython."""
-        if not process.threads or greenlet.getcurrent() is not process.threads[0]:
+        if not process.threads or running_thread() is not process.threads[0]:
             return
         for number in [one for one in process.pending if one not in process.blocked]:
             process.pending.remove(number)
