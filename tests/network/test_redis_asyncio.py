@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from conftest import World
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from tasksim.events import Connected, Disconnected
 from tasksim.patching import standard
+from tests.redis_scene import World
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -7,7 +7,8 @@ import time
 
 import pytest
 import redis
-from conftest import EPOCH, World
+
+from tests.redis_scene import EPOCH, World
 
 
 def test_a_blocked_pop_wakes_at_the_very_instant_of_the_push(world: World, client: redis.Redis) -> None:

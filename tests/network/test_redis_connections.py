@@ -7,13 +7,13 @@ import time
 
 import pytest
 import redis
-from conftest import World
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tasksim.events import Connected, Disconnected, ServerStarted, ServerStopped
 from tasksim.network.redis_seam import ROWS
 from tasksim.patching.table import find
+from tests.redis_scene import World
 
 #: A client in a module's global, as applications have it.
 GLOBAL = redis.Redis()
