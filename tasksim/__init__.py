@@ -2,7 +2,8 @@
 
 The house, in the order in which a message passes through it:
 
-    simulation, world, idle   what a test drives; everything put together; when it is over
+    simulation, driving/      what a test drives, by subject
+    world, idle               everything put together; when it is over
     worker/                   real Celery: the app, its workers, its pool, beat, and the seams to billiard and kombu
     broker/                   messages at rest: RabbitMQ's rules, and what kombu's messages are on Redis
     network/                  wires, the cuts in py-amqp and redis-py, the Redis server
