@@ -57,7 +57,7 @@ class Peer(FakeSocket):
         self._reply, self._drop, self._owner = reply, drop, owner
         self._commands = Commands()
         self._out: list[bytes] = []
-        self._running = False
+        self._running = self._late = False
         info = {"addr": address, "laddr": "127.0.0.1:6379", "resp": 2}
         super().__init__(store, 0, client_class=redis.Redis, client_info=info)
 
@@ -87,7 +87,11 @@ class Peer(FakeSocket):
             self._drop("protocol error")
         finally:
             self._running = False
-        self._flush()
+        if self._late and self._server is not None:
+            self._late = False
+            self._server.kernel.soon(self._flush)
+        else:
+            self._flush()
 
     def _flush(self) -> None:
         if self._out and self._server is not None:
@@ -144,6 +148,8 @@ class Peer(FakeSocket):
     ) -> Any:
         result = func(True)
         if result is not None or self._in_transaction:
+            # A consumer that always finds something would never park, and take all before others had their turn.
+            self._late = True
             return result if shape is None else shape(result)
         kernel = self._server.kernel
         timer = kernel.at(kernel.due_ns(timeout), self.try_again, True) if timeout else None

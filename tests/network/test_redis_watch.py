@@ -321,3 +321,12 @@ def test_a_blocked_consumer_is_cut_and_comes_back(world: KombuWorld) -> None:
 def test_all_events_are_of_the_vocabulary(world: KombuWorld) -> None:
     publish("a")
     assert all(isinstance(event, Event) for event in world.events)
+
+
+def test_two_consumers_share_what_waits_in_a_queue(world: KombuWorld) -> None:
+    for text in "abcdef":
+        publish(text)
+    for name in ("w1", "w2"):
+        world.consume(name, lambda message: message.ack())
+    world.sleep(1)
+    assert [event.process for event in world.seen(Delivered)] == ["w1", "w2"] * 3
