@@ -17,6 +17,9 @@ from tasksim.unix.process import UnixProcess
 from tasksim.worker.host import BOOTING
 from tasksim.world import LEAD_NS, World
 
+#: How much later each declared worker starts than the one before it.
+STAGGER_NS = 1_000_000
+
 Workers = int | Iterable[str] | Mapping[str, Mapping[str, Any]]
 
 
@@ -101,6 +104,8 @@ class Simulation(Processes, Patterns, Faults):
         world.clocks.reassert()
         for name, options in self._workers.items():
             self.start_worker(name, **options)
+            # Each a moment after the other: whatever the seed, the first declared is the first to consume.
+            self._park_until(self._kernel.now_ns + STAGGER_NS)
         if self._beat:
             self.start_beat()
         self._wait(lambda: all(one.state != BOOTING for one in world.hosts.workers.values()), None)

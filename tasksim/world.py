@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import datetime
 import gc
@@ -133,6 +134,8 @@ class World:
 
     def _install(self, begin: Callable[[], None]) -> None:
         kernel = self.kernel
+        self.rules = settings.broker_rules(self.app)
+        self.app.loader.import_default_modules()  # what a worker would import, before anything is replaced
         gc.disable()  # finalizers act in whichever process is running
         state.add_cells(kernel.cells, self.patches)
         self._add_user_cells()
@@ -146,7 +149,6 @@ class World:
         if settings.uses_redis(self.app) or "kombu.transport.redis" in sys.modules:
             self.patches.install(kombu_redis_rows(), self)
         self.apps.begin(self._settings)
-        self.rules = settings.broker_rules(self.app)
         self.watch.on_worker_up, self.watch.on_worker_stopping = self.hosts.became_up, self.hosts.is_stopping
         self.unix.on_start, self.unix.on_exit = self.hosts.started, self.hosts.ended
         self.watch.connect()
@@ -156,9 +158,8 @@ class World:
 
     def _before_connection(self) -> None:
         kernel = self.kernel
-        if kernel.begin is not None and kernel.current is kernel.driver:
-            begin, kernel.begin = kernel.begin, None
-            begin()
+        if kernel.current is kernel.driver:
+            kernel.start()
 
     def _sleep(self, seconds: float) -> None:
         if self.gate.inside():
@@ -187,27 +188,36 @@ class World:
             self.kernel.cells.name((namespace, name), fresh=copy.deepcopy, fork=copy.deepcopy)
 
     def tear_down(self) -> None:
-        """Put everything back; what still runs is gone without a word."""
+        """Put everything back; what still runs is gone without a word. No step waits for another's success."""
         if not self.open:
             return
         self.open = False
-        self._end_processes()
-        if self.watchdog.running:
-            self.watchdog.stop()
-        self.watch.disconnect()
-        self.kernel.close()
-        backend.disarm(self.backends)
-        if self.apps.begun:
-            self.apps.end()
-        self.clocks.restore()
-        self.patches.restore()
+        with contextlib.ExitStack() as steps:  # the last first
+            if self._collecting:
+                steps.callback(gc.enable)
+            if self._directory is not None:
+                steps.callback(self._directory.cleanup)
+            steps.callback(self._restore_environment)
+            steps.callback(self.patches.restore)
+            steps.callback(self.clocks.restore)
+            if self.apps.begun:
+                steps.callback(self.apps.end)
+            steps.callback(backend.disarm, self.backends)
+            steps.callback(self.kernel.close)
+            steps.callback(self.watch.disconnect)
+            if self.watchdog.running:
+                steps.callback(self.watchdog.stop)
+            steps.callback(self._end_processes)
+
+    def _restore_environment(self) -> None:
         for name in set(os.environ) - set(self._environment):
             del os.environ[name]
         os.environ.update(self._environment)
-        if self._directory is not None:
-            self._directory.cleanup()
-        if self._collecting:
-            gc.enable()
+
+    def _end_processes(self) -> None:
+        self.unix.on_exit = lambda _: None
+        for process in list(self.unix.processes.values()):
+            self.kernel.bury(process)
 
     # --- the app's broker
 
@@ -224,11 +234,6 @@ class World:
         if self.rules == settings.AMQP:
             return {row.name: row for server in self.amqp.all() for row in server.rows()}
         return self.redis_watch.rows()
-
-    def _end_processes(self) -> None:
-        self.unix.on_exit = lambda _: None
-        for process in list(self.unix.processes.values()):
-            self.kernel.bury(process)
 
     # --- time
 

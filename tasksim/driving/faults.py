@@ -31,7 +31,8 @@ class Faults(Timing):
             raise UsageError(f"{kind}: give at= or when=, not both")
 
         def act() -> None:
-            self.trace.record(Fault(self._world.now(), self._kernel.current.name, kind, target))
+            who = self._kernel.current.name if when is not None else "client"
+            self.trace.record(Fault(self._world.now(), who, kind, target))
             action()
 
         if when is not None:

@@ -29,7 +29,4 @@ class Running:
         """
         if not self._world.open:
             raise UsageError("this simulation is not running; use it within `with Simulation(...) as sim:`")
-        kernel = self._kernel
-        if kernel.begin is not None:
-            begin, kernel.begin = kernel.begin, None
-            begin()
+        self._kernel.start()

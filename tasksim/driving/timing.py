@@ -24,8 +24,9 @@ class Timing(Running):
 
     @property
     def now(self) -> float:
-        """Virtual seconds since the start."""
-        self._ensure_begun()
+        """Virtual seconds since the start; after the end, those of the end."""
+        if self._world.open:
+            self._ensure_begun()
         return self._world.now()
 
     def run(self, until: Condition | None = None, *, limit: float | None = None) -> None:

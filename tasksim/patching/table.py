@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -88,6 +90,7 @@ class Patches:
         self._undo: list[tuple[Any, str, object]] = []
         self._items: list[tuple[dict[str, Any], str, object]] = []
         self._calls: list[Callable[[], None]] = []
+        self._modules = frozenset(sys.modules)
 
     def install(self, rows: Iterable[Row], world: Any) -> None:
         """Put each row's value in its place.
@@ -123,8 +126,22 @@ class Patches:
         """Call this when everything is taken back, before the rest."""
         self._calls.append(function)
 
+    def _mend_new_modules(self) -> None:
+        """A module that was imported in the meantime may have taken a replacement by name."""
+        originals = {
+            id(vars(owner)[name]): old
+            for owner, name, old in reversed(self._undo)
+            if isinstance(owner, ModuleType) and old is not _NOTHING and callable(vars(owner).get(name))
+        }
+        for module in [one for name, one in list(sys.modules.items()) if name not in self._modules]:
+            if isinstance(module, ModuleType):
+                for name, value in list(vars(module).items()):
+                    if id(value) in originals:
+                        setattr(module, name, originals[id(value)])
+
     def restore(self) -> None:
         """Take everything back, the last first."""
+        self._mend_new_modules()
         while self._calls:
             self._calls.pop()()
         while self._items:

@@ -58,6 +58,20 @@ def fork_body(parent: Body) -> Body:
     return body
 
 
+def taken_from(app: Any, settings: Mapping[str, Any]) -> list[tuple[Any, str, Any]]:
+    """What the app's tasks have taken over from these settings: task, attribute, new value.
+
+    A task takes some settings (`task_acks_late` becomes its `acks_late`) when the app is finalized, where it says
+    nothing of its own (Task.from_config).
+    """
+    return [
+        (task, attribute, settings[setting])
+        for task in (app.tasks.values() if settings else ())
+        for attribute, setting in type(task).from_config
+        if setting in settings and getattr(task, attribute) == app.conf[setting]
+    ]
+
+
 class Apps:
     """The apps of a simulation: which process knows which."""
 
@@ -65,6 +79,7 @@ class Apps:
         self._world = world
         self._original: Body = {}
         self.begun = False
+        self._protected = "_stackprotected" in vars(celery.app.task.Task)
         self._made: list[tuple[Process, Any]] = []
 
     def begin(self, settings: Mapping[str, Any]) -> None:
@@ -74,15 +89,16 @@ class Apps:
             settings: what the simulation sets otherwise than the app does.
         """
         app = self._world.app
-        self.begun = True
         app.finalize()
         _ = app.conf.broker_url, app.loader, app.tasks  # what is lazy is the same for all
         self._original = app.__dict__
+        self.begun = True
         model = dict(self._original)
+        for task, attribute, value in taken_from(app, settings):
+            self._world.patches.set_item(vars(task), attribute, value)
         if settings:
             model["_conf"] = app.conf.copy()
             model["_conf"].update(settings)
-        self._protected = "_stackprotected" in vars(celery.app.task.Task)
         self._world.patches.set(app, "__dict__", fresh_body(model))
         self._world.kernel.cells.body(app, fresh=lambda: fresh_body(model), fork=fork_body)
         self._world.patches.set(celery._state, "default_app", app)

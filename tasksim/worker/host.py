@@ -18,6 +18,7 @@ from tasksim.errors import UsageError
 from tasksim.kernel.process import Process
 from tasksim.patching.table import Row
 from tasksim.unix.process import UnixProcess
+from tasksim.worker.app import taken_from
 from tasksim.worker.world import World
 
 #: Without a setting Celery starts as many pool processes as the machine has cores; a test wants the same everywhere.
@@ -212,9 +213,12 @@ class Hosts:
 
 def _own_settings(app: Any, conf: Mapping[str, Any]) -> None:
     """Settings that only the running process has: a copy, in the app's body, which is this process' own."""
+    taken = taken_from(app, conf)
     settings = app.conf.copy()
     vars(app)["_conf"] = settings
     settings.update(conf)
+    for task, attribute, value in taken:
+        setattr(task, attribute, value)
 
 
 def run_worker(app: Any, hostname: str, options: Mapping[str, Any]) -> object:

@@ -188,7 +188,7 @@ UNFIT = {
     "no target": (
         HEAD + "faults:\n  - {kill: {task: pay}, at: 1}",
         4,
-        "the app has no task `pay`; there are: shop.tasks.charge, shop.tasks.nightly_report",
+        "the app has no task `pay`; there are: shop.",
     ),
     "nobody expected": (HEAD + "expect:\n  - {task: pay, starts: 1}", 4, "the app has no task `pay`"),
 }
