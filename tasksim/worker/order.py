@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, MutableSet
 from typing import Any
 
 import celery.bootsteps
+import celery.worker
+import celery.worker.consumer.delayed_delivery
 import kombu.asynchronous.timer as timer
 
 from tasksim.patching.table import Row
@@ -17,7 +19,7 @@ from tasksim.worker.world import World
 
 
 class OrderedSet(MutableSet[Any]):
-    """A set in order of insertion."""
+    """A set in order of insertion; a plain set passes for an instance, and it prints as one does."""
 
     __slots__ = ("_items",)
 
@@ -107,9 +109,22 @@ class OrderedSet(MutableSet[Any]):
         raise KeyError("pop from an empty set")
 
     def __repr__(self) -> str:
-        return f"OrderedSet({list(self._items)!r})"
+        # Celery puts sets into the texts with which it answers remote control commands.
+        return f"{{{', '.join(map(repr, self._items))}}}" if self._items else "set()"
 
     __hash__ = None  # type: ignore[assignment]
+
+
+OrderedSet.register(set)
+
+
+class SortedSet(OrderedSet):
+    """For sets that the user has filled, whose order of insertion is lost: in the order of their texts."""
+
+    __slots__ = ()
+
+    def __init__(self, items: Iterable[Any] = ()) -> None:
+        super().__init__(sorted(items, key=str))
 
 
 #: Modules whose sets are iterated; a global named `set` shadows the builtin for their calls of `set()`.
@@ -118,10 +133,14 @@ _MODULES = (
     "kombu.transport.redis",
     "kombu.transport.virtual.base",
     "kombu.connection",
+    "kombu.resource",
     "celery.bootsteps",
+    "celery.canvas",
     "celery.utils.graph",
     "celery.worker.consumer.consumer",
     "celery.worker.consumer.gossip",
+    "celery.worker.control",
+    "celery.backends.base",
     "celery.backends.redis",
     "celery.concurrency.asynpool",
 )
@@ -137,6 +156,35 @@ def _claim_steps(_: World) -> object:
         return real(self)
 
     return claim_steps
+
+
+def _setup_includes(_: World) -> object:
+    real = celery.worker.WorkController.setup_includes
+
+    def setup_includes(self: Any, includes: Any) -> None:
+        real(self, includes)
+        self.app.conf.include = tuple(sorted(self.app.conf.include))
+
+    return setup_includes
+
+
+def _broker_urls(_: World) -> object:
+    real = celery.worker.consumer.delayed_delivery.DelayedDelivery._validate_broker_urls
+
+    def validate_broker_urls(self: Any, broker_urls: Any) -> list[str]:
+        valid = real(self, broker_urls)
+        urls = broker_urls.split(";") if isinstance(broker_urls, str) else broker_urls
+        return [url for url in dict.fromkeys(urls) if url in valid]
+
+    return validate_broker_urls
+
+
+def _iter_meta(_: World) -> object:
+    def iter_meta(self: Any, **options: Any) -> Iterator[Any]:
+        ids = OrderedSet(result.id for result in self.results)
+        return (meta for _, meta in self.backend.get_many(ids, max_iterations=1, **options))
+
+    return iter_meta
 
 
 def _timer_entry(_: World) -> object:
@@ -189,7 +237,12 @@ _make_set: Callable[[World], object] = lambda _: OrderedSet  # noqa: E731
 
 ROWS = (
     *(Row(f"{module}:set", "iterated sets of strings or objects", _make_set, new=True) for module in _MODULES),
+    Row("kombu.entity:set", "a queue's bindings are made in the order of a set", lambda _: SortedSet, new=True),
     Row("celery.bootsteps:Blueprint.claim_steps", "steps come from a set of classes", _claim_steps),
+    Row("celery.worker.worker:WorkController.setup_includes", "`include` comes from a set of names", _setup_includes),
+    Row("celery.worker.consumer.delayed_delivery:DelayedDelivery._validate_broker_urls",
+        "brokers are connected to in the order of a set of addresses", _broker_urls),
+    Row("celery.result:ResultSet._iter_meta", "results are asked for, and told, in the order of a set", _iter_meta),
     Row("kombu.asynchronous.timer:Timer.Entry", "entries of one time are ordered by id()", _timer_entry),
     Row("kombu.common:generate_oid", "made of the thread's and the object's address", _object_id),
     Row("os:getloadavg", "heartbeats carry the machine's load", _load_average),

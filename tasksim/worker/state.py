@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import billiard.common
+import billiard.pool
 import billiard.process
 import celery._state
 import celery.app.trace
@@ -35,6 +36,7 @@ from celery.utils.collections import LimitedSet
 
 from tasksim.kernel.cells import Cells, Make, keep
 from tasksim.patching.table import Patches, Row
+from tasksim.worker.order import OrderedSet
 from tasksim.worker.world import World
 
 
@@ -79,7 +81,8 @@ NAMES: tuple[tuple[Any, str, Make, Make], ...] = (
     (kombu.common, "_node_id", _always(None), keep),
     (billiard.process, "_current_process", keep, keep),
     (billiard.process, "_process_counter", _new(lambda: itertools.count(1)), keep),
-    (billiard.process, "_children", _new(set), set),
+    (billiard.process, "_children", _new(OrderedSet), OrderedSet),
+    (billiard.pool, "job_counter", _new(itertools.count), keep),
     (billiard.common, "_should_have_exited", _new(lambda: [False]), list),
     (multiprocessing.process, "_current_process", keep, keep),
     (sys, "exit", keep, keep),
@@ -123,6 +126,8 @@ def _body_maker(make: Callable[[], Any]) -> Callable[[], dict[str, Any]]:
         # The object itself is kept: a WeakSet's callbacks refer to it, so that a death is booked in the right set.
         instance = make()
         contents: dict[str, Any] = instance.__dict__
+        if type(instance) is weakref.WeakSet:
+            contents["data"] = OrderedSet()  # requests are cancelled in the order in which they came
         contents["_tasksim_kept"] = instance
         return contents
 
