@@ -52,7 +52,7 @@ class Corpus:
         for path in sorted(self.programs.glob("*.py")):
             for broker in ("redis", "amqp"):
                 if only in (None, path.stem) and (self.recordings / f"{path.stem}.{broker}.json").exists():
-                    found.append((path.stem, broker))
+                    found.append((path.stem, broker))  # noqa: PERF401
         return found
 
     def recording(self, name: str, broker: str) -> dict[str, Any]:
