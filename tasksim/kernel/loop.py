@@ -47,7 +47,7 @@ class Kernel:
         self.before_advance: Callable[[int | None], bool] = lambda _: False
         self.begin: Callable[[], None] | None = None
         self.max_steps, self.steps = max_steps, 0
-        self._second_began, self._steps_then = 0, 0
+        self._second_began, self._steps_allowed = 0, max_steps
         self._parked: dict[Any, Entry | None] = {}
         self._driver_thread = running_thread()
         self._scheduler = make_scheduler(self._run)
@@ -70,6 +70,8 @@ class Kernel:
                     self.steps += 1
                     function, entry[2] = entry[2], None
                     function(*entry[3])
+                    if self.steps > self._steps_allowed:
+                        self._complain_of_spinning()
                     continue
                 due_ns = agenda.next_due_ns()
                 if self.before_advance(due_ns):
@@ -78,12 +80,19 @@ class Kernel:
                     raise NothingLeftToDo(self._deadlock())
                 self._watch_for_spin(due_ns)
                 agenda.advance(due_ns)
-            except Exception as exc:
+            except (Exception, KeyboardInterrupt) as exc:
                 self.raise_in_driver(exc)
 
     def _watch_for_spin(self, due_ns: int) -> None:
         if due_ns - self._second_began >= SECOND:
-            self._second_began, self._steps_then = due_ns, self.steps
+            self._second_began, self._steps_allowed = due_ns, self.steps + self.max_steps
+
+    def _complain_of_spinning(self) -> None:
+        self._steps_allowed = self.steps + self.max_steps
+        raise Spinning(
+            f"more than {self.max_steps} steps within one virtual second, at {self.now_ns / SECOND:.6f} s; "
+            f"the last was made by {self.current.name}. Who waits:\n{self.describe_waiters()}"
+        )
 
     def _deadlock(self) -> str:
         return "nothing is left to do, and somebody waits:\n" + self.describe_waiters()
@@ -116,6 +125,12 @@ class Kernel:
         self.bury(process)
         self.leave()
 
+    def start(self) -> None:
+        """Call `begin`, unless that has been done."""
+        if self.begin is not None:
+            begin, self.begin = self.begin, None
+            begin()
+
     # --- threads
 
     def _process_of(self, thread: Any) -> Process:
@@ -141,13 +156,25 @@ class Kernel:
             self.current = self.cells.running = process
         thread.switch(value)
 
-    def spawn(self, process: Process, function: Callable[..., object], *args: object) -> Thread:
-        """A new thread of this process; it begins at this instant."""
-        thread = Thread(lambda _: function(*args), self._scheduler)
+    def _make_thread(self, process: Process, function: Callable[..., object], args: tuple[object, ...]) -> Thread:
+        def run(_: object) -> None:
+            function(*args)
+            process.threads.remove(thread)
+
+        thread = Thread(run, self._scheduler)
         thread.process = process
         process.threads.append(thread)
+        return thread
+
+    def spawn(self, process: Process, function: Callable[..., object], *args: object) -> Thread:
+        """A new thread of this process; it begins at this instant."""
+        thread = self._make_thread(process, function, args)
         self.soon(self._resume, thread)
         return thread
+
+    def run_in(self, process: Process, function: Callable[..., object]) -> None:
+        """Call a function in a new thread of this process, now: for an entry of the agenda that may park."""
+        self._resume(self._make_thread(process, function, ()))
 
     def park(self, deadline_ns: int | None = None, reason: str = "") -> bool:
         """Let others run until somebody wakes the caller (True) or the deadline has come (False)."""
@@ -159,13 +186,9 @@ class Kernel:
         if thread.__class__ is Thread:
             thread.waiting_for = reason
         else:
-            if self.begin is not None:
-                begin, self.begin = self.begin, None
-                begin()
+            self.start()
             process.own["waiting_for"] = reason
             self._driver_thread = thread
-        if self.steps - self._steps_then > self.max_steps:
-            self._spinning(process)
         self._parked[thread] = None if deadline_ns is None else self.at(deadline_ns, self._expire, thread)
         woken = self._switch_away()
         if process.pending:
@@ -189,6 +212,7 @@ class Kernel:
         Users' programs compute time-outs from floats, which near the time of day stand 0.24 us apart. Rounded to the
         microsecond, what was meant to happen at one instant does.
         """
+        self.start()  # it moves the clock
         if seconds <= 0:
             return self.agenda.now_ns
         return self.agenda.now_ns + max(1, round(seconds * 1e6)) * MICROSECOND
@@ -199,14 +223,6 @@ class Kernel:
         self.park(deadline_ns, reason)
         while self.now_ns < deadline_ns:
             self.park(deadline_ns, reason)
-
-    def _spinning(self, process: Process) -> None:
-        steps, self._steps_then = self.steps - self._steps_then, self.steps
-        error = Spinning(
-            f"{steps} steps within one virtual second, at {self.now_ns / SECOND:.6f} s; "
-            f"the last was made by {process.name}. Who waits:\n{self.describe_waiters()}"
-        )
-        self.soon(self.raise_in_driver, error)
 
     def _expire(self, thread: Any) -> None:
         if thread in self._parked:
@@ -283,5 +299,6 @@ class Kernel:
         """The end of the world: the driver's cells stand again, and nothing can run."""
         self.closed = True
         self._enter(self.driver)
+        self.bury(self.driver)
         self.agenda.clear()
         self._parked.clear()
