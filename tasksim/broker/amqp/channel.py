@@ -76,7 +76,7 @@ class Channel:
     def hand_over(self, message: Message, queue: Queue, consumer: Consumer | None, keep: bool) -> int:
         """Account for a delivery; gives its tag (counted for each channel, spec 1.1 "delivery-tag")."""
         shared = self.shared
-        number = shared.serials.delivery()
+        number = shared.serials.delivery() if message.number else 0
         kind = Redelivered if message.redelivered else Delivered
         shared.record(
             kind(
