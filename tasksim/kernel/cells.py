@@ -35,7 +35,7 @@ class Cells:
         self._names: list[tuple[list[Place], Make, Make]] = []
         self._fresh_bodies: list[tuple[Any, Callable[[], dict[str, Any]]]] = []
         self._fork_body: dict[int, Make] = {}
-        self.switch: Callable[[Process, Process], None] = self._generate()
+        self.switch: Callable[[Process, Process], None] = self._first_switch
 
     def name(self, *places: Place, fresh: Make = keep, fork: Make = keep) -> None:
         """Exchange a name of a namespace, or several names that always hold the same thing.
@@ -47,7 +47,7 @@ class Cells:
         namespace, name = places[0]
         self._names.append((list(places), fresh, fork))
         self._driver.cells.append(namespace[name])
-        self.switch = self._generate()
+        self.switch = self._first_switch
 
     def body(self, owner: Any, *, fresh: Callable[[], dict[str, Any]], fork: Make) -> None:
         """Exchange an object's `__dict__` in every process; `fresh` and `fork` make the new one."""
@@ -90,6 +90,11 @@ class Cells:
         if process is self.running:
             return [places[0][0][places[0][1]] for places, _, _ in self._names]
         return list(process.cells)
+
+    def _first_switch(self, old: Process, new: Process) -> None:
+        """The first exchange after the table has changed makes the code for all that follow."""
+        self.switch = self._generate()
+        self.switch(old, new)
 
     def _generate(self) -> Callable[[Process, Process], None]:
         environment: dict[str, Any] = {}

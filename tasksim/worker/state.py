@@ -6,6 +6,7 @@ started (a worker, beat) begins with everything fresh; a forked child has what i
 
 from __future__ import annotations
 
+import functools
 import itertools
 import multiprocessing.process
 import sys
@@ -150,6 +151,18 @@ def _add_plain_containers(cells: Cells, patches: Patches) -> None:
         cells.name(*places, fresh=_new(make), fork=_new(make))
 
 
+@functools.cache
+def _with_bound_defaults(module: Any) -> list[types.FunctionType]:
+    """A module's functions that have a bound method as a default argument; their code does not change."""
+    return [
+        function
+        for function in vars(module).values()
+        if isinstance(function, types.FunctionType)
+        and function.__module__ == module.__name__
+        and any(hasattr(default, "__self__") for default in function.__defaults__ or ())
+    ]
+
+
 def _look_up_in_defaults(module: Any, value: object, name: str, patches: Patches) -> None:
     """Default arguments that are a method of this container: let them ask the module, whose name is exchanged."""
     namespace = vars(state)
@@ -157,9 +170,7 @@ def _look_up_in_defaults(module: Any, value: object, name: str, patches: Patches
     def lookup(method: str) -> Callable[..., Any]:
         return lambda *arguments: getattr(namespace[name], method)(*arguments)
 
-    for function in list(vars(module).values()):
-        if not isinstance(function, types.FunctionType) or function.__module__ != module.__name__:
-            continue
+    for function in _with_bound_defaults(module):
         defaults = function.__defaults__ or ()
         if any(getattr(default, "__self__", None) is value for default in defaults):
             changed = tuple(
