@@ -222,7 +222,7 @@ class RedisWatch:
             del self._consumers[channel]
         writes = sum(server.store.writes for server in self._servers.all())
         if gone or self._counted[0] != writes:
-            by_itself = any(one.channel._expires for one in self._consumers.values())
+            by_itself = any(getattr(one.channel, "_expires", None) for one in self._consumers.values())
             self._counted = (-1 if by_itself else writes, self._count())
         return self._counted[1]
 

@@ -27,7 +27,8 @@ from tasksim.network._resp import Commands, ProtocolError, encode, encode_as, er
 
 __all__ = ["Peer"]
 
-_BLMOVE = Signature("blmove", "_blmove", (bytes, bytes, bytes, bytes, Timeout), flags=msgs.FLAG_NO_SCRIPT)
+_BLMOVE_ARGUMENTS: Any = (bytes, bytes, bytes, bytes, Timeout)
+_BLMOVE = Signature("blmove", "_blmove", _BLMOVE_ARGUMENTS, flags=msgs.FLAG_NO_SCRIPT)
 
 encode_as(SimpleString, lambda value, _: status(value.value))
 encode_as(SimpleError, lambda value, _: error(value.value))

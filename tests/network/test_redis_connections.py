@@ -228,10 +228,10 @@ def test_a_global_client_begins_anew_in_the_next_simulation_and_after_it(world: 
 
 def test_a_pool_closes_its_connections_in_the_order_of_opening(world: World, client: redis.Redis) -> None:
     pool = client.connection_pool
-    for _ in range(30):
-        pool.get_connection()
+    held = [redis.Redis(connection_pool=pool, single_connection_client=True) for _ in range(30)]
     pool.disconnect()
     assert [event.connection for event in world.seen(Disconnected)] == list(range(1, 31))
+    assert len(held) == 30
 
 
 def test_nothing_stays_replaced(world: World) -> None:
