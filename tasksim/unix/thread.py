@@ -56,6 +56,42 @@ class SimulatedThread:
             self.kernel.wait_in(self._waiters, deadline_ns, f"the end of thread {self.name}")
 
 
+class SimulatedEvent:
+    """threading.Event whose `wait` parks."""
+
+    kernel: Kernel
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiters: dict[Any, None] = {}
+
+    def is_set(self) -> bool:
+        """Has it been set?"""
+        return self._is_set
+
+    def set(self) -> None:
+        """Let all waiters go on."""
+        self._is_set = True
+        for waiter in list(self._waiters):
+            self.kernel.wake(waiter)
+
+    def clear(self) -> None:
+        """Let the next ones wait."""
+        self._is_set = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, `timeout` seconds at most; is it set?"""
+        deadline_ns = None if timeout is None else self.kernel.due_ns(timeout)
+        while not self._is_set and (deadline_ns is None or self.kernel.now_ns < deadline_ns):
+            self.kernel.wait_in(self._waiters, deadline_ns, "an event to be set")
+        return self._is_set
+
+
+def event_class(kernel: Kernel) -> type[SimulatedEvent]:
+    """The class whose events are waited for in this kernel."""
+    return type("Event", (SimulatedEvent,), {"kernel": kernel})
+
+
 def thread_class(kernel: Kernel) -> type[SimulatedThread]:
     """The class whose threads run in this kernel."""
     return type("Thread", (SimulatedThread,), {"kernel": kernel})

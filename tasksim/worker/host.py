@@ -18,6 +18,7 @@ from tasksim.errors import UsageError
 from tasksim.kernel.process import Process
 from tasksim.patching.table import Row
 from tasksim.unix.process import UnixProcess
+from tasksim.unix.thread import event_class, thread_class
 from tasksim.worker.app import taken_from
 from tasksim.worker.world import World
 
@@ -260,6 +261,18 @@ def _same(place: str) -> Row:
 
 
 ROWS = (
+    Row(
+        "celery.beat:Thread",
+        "beat's remote control is a thread of the simulated process",
+        lambda world: thread_class(world.kernel),
+        needs="celery>=5.7",
+    ),
+    Row(
+        "celery.beat:Event",
+        "beat's threads wait for it in virtual time",
+        lambda world: event_class(world.kernel),
+        needs="celery>=5.7",
+    ),
     Row("celery.apps.worker:check_privileges", "no simulated worker is root", lambda _: lambda *_: None),
     Row("celery.apps.worker:safe_say", _OTHERS, lambda _: lambda *_: None),
     Row("celery.platforms:set_process_title", _OTHERS, lambda _: lambda *_, **__: None),
