@@ -5,6 +5,7 @@ The loop is asyncio's own; only the selector that it is made with is another one
 
 from __future__ import annotations
 
+import asyncio.events
 import asyncio.selector_events
 import selectors
 from typing import Any
@@ -83,6 +84,8 @@ class ParkingSelector(selectors._BaseSelectorImpl):  # type: ignore[misc, name-d
 def make_selector(world: Any) -> object:
     """What takes the place of `selectors.DefaultSelector`."""
     real, gate = selectors.DefaultSelector, world.gate
+    # asyncio keeps one running loop for each OS thread; here each simulated thread has its own.
+    world.kernel.thread_state = asyncio.events._get_running_loop, asyncio.events._set_running_loop
 
     def selector() -> Any:
         return ParkingSelector(world.kernel, world.unix) if gate.inside() else real()

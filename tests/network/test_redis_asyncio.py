@@ -27,7 +27,6 @@ def run(world: World) -> Run:
         def inside(self) -> bool:
             return True
 
-    world.kernel.thread_state = asyncio._get_running_loop, asyncio._set_running_loop
     world.gate = Gate()  # type: ignore[attr-defined]
     world.patches.install(standard.ROWS, world)
     return asyncio.run
