@@ -7,7 +7,6 @@ import fcntl as real_fcntl
 from typing import TYPE_CHECKING, Any
 
 from tasksim.kernel.loop import Kernel
-from tasksim.unix.process import UnixProcess
 
 if TYPE_CHECKING:
     from tasksim.unix.poll import Epoll
@@ -24,18 +23,18 @@ class File:
     Attributes:
         flags: as fcntl(F_GETFL) gives them; O_NONBLOCK counts for all who share the description.
         waiters: threads that wait for a change.
-        watchers: pollers that have it in their set, with their descriptor for it.
+        watchers: pollers that have it in their set, and under which descriptor.
     """
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.references = self.flags = 0
         self.waiters: dict[Any, None] = {}
-        self.watchers: dict[Epoll, int] = {}
+        self.watchers: dict[tuple[Epoll, int], None] = {}
 
     def notify(self) -> None:
         """Something has changed: whoever waits for this file looks again."""
-        for watcher, descriptor in self.watchers.items():
+        for watcher, descriptor in self.watchers:
             watcher.notice(descriptor)
         if self.waiters:
             for thread in list(self.waiters):
@@ -60,7 +59,7 @@ class File:
         """One descriptor less."""
         self.references -= 1
         if not self.references:
-            for watcher, descriptor in list(self.watchers.items()):
+            for watcher, descriptor in list(self.watchers):
                 watcher.forget(descriptor, self)
             self.on_close()
 
@@ -71,9 +70,8 @@ class Descriptors:
     kernel: Kernel
 
     def _files(self) -> dict[int, File]:
-        process = self.kernel.current
-        assert isinstance(process, UnixProcess)
-        return process.files
+        files: dict[int, File] = self.kernel.current.files  # type: ignore[attr-defined]  # it is a UnixProcess
+        return files
 
     def open(self, file: File) -> int:
         """Give a file the lowest free descriptor of the running process: numbers are reused, as in life."""
@@ -87,8 +85,9 @@ class Descriptors:
 
     def file(self, descriptor: Any) -> File:
         """The open file behind a descriptor, or behind an object with `fileno`."""
+        files: dict[int, File] = self.kernel.current.files  # type: ignore[attr-defined]  # as above; called often
         try:
-            return self._files()[descriptor if type(descriptor) is int else descriptor.fileno()]
+            return files[descriptor if type(descriptor) is int else descriptor.fileno()]
         except KeyError:
             raise OSError(errno.EBADF, "Bad file descriptor") from None
 

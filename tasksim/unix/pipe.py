@@ -28,14 +28,14 @@ class ReadEnd(_End):
 
     def read(self, count: int) -> bytes:
         buffer = self.buffer
-        while not buffer:
+        while not buffer and count:
             if not self.other.references:
                 return b""
             if self.flags & os.O_NONBLOCK:
                 raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
             self.kernel.wait_in(self.waiters, None, "a pipe to be written to")
         was_full = CAPACITY - len(buffer) < ATOMIC
-        data = bytes(buffer[:count])
+        data = bytes(buffer) if len(buffer) <= count else bytes(buffer[:count])
         del buffer[:count]
         if was_full or self.other.waiters:
             self.other.notify()
@@ -55,7 +55,7 @@ class WriteEnd(_End):
     def write(self, data: bytes) -> int:
         total = len(data)
         rest = memoryview(data)
-        while True:
+        while total:
             if not self.other.references:
                 raise BrokenPipeError(errno.EPIPE, "Broken pipe")
             room = CAPACITY - len(self.buffer)
@@ -70,6 +70,7 @@ class WriteEnd(_End):
                     return total - len(rest)
                 raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
             self.kernel.wait_in(self.waiters, None, "a pipe to be read from")
+        return 0
 
 
 def make_pipe(kernel: Kernel) -> tuple[ReadEnd, WriteEnd]:

@@ -48,7 +48,7 @@ class Epoll:
                 raise FileExistsError(errno.EEXIST, "File exists")
             self.forget(descriptor, known[0])
         self._interest[descriptor] = file, mask
-        file.watchers[self] = descriptor
+        file.watchers[self, descriptor] = None
         self.notice(descriptor)
 
     def modify(self, which: Any, mask: int) -> None:
@@ -72,7 +72,7 @@ class Epoll:
         if self._interest.get(descriptor, (None,))[0] is file:
             del self._interest[descriptor]
             self._candidates.pop(descriptor, None)
-        file.watchers.pop(self, None)
+        file.watchers.pop((self, descriptor), None)
 
     def notice(self, descriptor: int) -> None:
         """A file may have become ready."""

@@ -19,6 +19,7 @@ class UnixProcess(Process):
     Attributes:
         status: as waitpid(2) gives it, None while the process lives.
         zombie: it has ended and can be waited for.
+        forked: it is a child of its parent; otherwise a program that was started on its own.
         dies_with_parent: PR_SET_PDEATHSIG is set, as Celery's pool processes do.
         waiters: threads that wait for its end.
     """
@@ -27,6 +28,7 @@ class UnixProcess(Process):
 
     def __init__(self, pid: int, name: str, parent: UnixProcess | None = None, *, forked: bool = False) -> None:
         super().__init__(pid, name, parent)
+        self.forked = forked
         self.children: list[UnixProcess] = []
         self.files: dict[int, File] = dict(parent.files) if forked and parent else {}
         self.handlers: dict[int, Handler] = dict(parent.handlers) if forked and parent else {}

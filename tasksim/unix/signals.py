@@ -7,12 +7,15 @@ import signal
 import sys
 from collections.abc import Iterable
 
+from tasksim.errors import UnsupportedError
 from tasksim.kernel.loop import Kernel
 from tasksim.kernel.process import running_thread
 from tasksim.unix.process import Handler, UnixProcess
 
 #: Signals whose default action is to do nothing (signal(7)).
 _IGNORED = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+#: Those that suspend a process.
+_STOPPING = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 
 
 class Signals:
@@ -38,19 +41,25 @@ class Signals:
         elif handler == signal.SIG_IGN or (handler == signal.SIG_DFL and number in _IGNORED):
             return
         elif handler == signal.SIG_DFL and number not in process.blocked:
+            if number in _STOPPING:
+                raise UnsupportedError(
+                    f"{process.name} is sent {signal.Signals(number).name}; simulated processes cannot be suspended. "
+                    "sim.freeze(worker=NAME) stops its connections instead"
+                )
             self.exit(process, number)
-        else:
-            process.pending.append(number)
-            if self.kernel.process_of_caller() is process:
+        elif process.threads:
+            if number not in process.pending:  # one of a kind is kept, as in life
+                process.pending.append(number)
+            if running_thread() is process.threads[0]:
                 self.deliver(process)
-            elif process.threads:
+            else:
                 self.kernel.wake(process.threads[0])
 
     def deliver(self, process: UnixProcess) -> None:
         """Run the handlers of pending signals; only in the main thread, as in CPython."""
         if not process.threads or running_thread() is not process.threads[0]:
             return
-        for number in [one for one in process.pending if one not in process.blocked]:
+        for number in sorted(one for one in process.pending if one not in process.blocked):
             process.pending.remove(number)
             handler = process.handlers.get(number, signal.SIG_DFL)
             if handler == signal.SIG_DFL:

@@ -71,7 +71,9 @@ class Unix(Descriptors, Signals):
             code = function() or 0
         except SystemExit as exc:
             code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
-        except Exception as exc:
+        except KeyboardInterrupt:
+            raise  # from the keyboard of whoever runs the test
+        except BaseException as exc:
             process.own["error"] = exc
         self.exit(process, exit_status(code if isinstance(code, int) else 0))
 
@@ -101,7 +103,9 @@ class Unix(Descriptors, Signals):
             process.files.pop(descriptor).release()
         self.on_exit(process)
         for child in list(process.children):
-            if child.dies_with_parent:
+            if child.zombie:
+                self._reap(child)
+            elif child.dies_with_parent:
                 self._end(child, signal.SIGKILL)
         if late:
             self.kernel.at(self.kernel.now_ns + LATE_STATUS_NS, self._become_zombie, process)
@@ -112,9 +116,14 @@ class Unix(Descriptors, Signals):
         process.zombie = True
         for thread in list(process.waiters):
             self.kernel.wake(thread)
-        parent = process.parent
-        if parent is None or parent.dead:
-            self.processes.pop(process.pid, None)
+        if process.parent is None or process.parent.dead or not process.forked:
+            self._reap(process)
+
+    def _reap(self, process: UnixProcess) -> None:
+        """Forget a process that has ended: its parent has waited for it, or init, or whoever started the program."""
+        self.processes.pop(process.pid, None)
+        if process.parent is not None:
+            process.parent.children.remove(process)
 
     def waitpid(self, pid: int, flags: int = 0) -> tuple[int, int]:
         """waitpid(2) for one child."""
@@ -125,8 +134,7 @@ class Unix(Descriptors, Signals):
             if flags & os.WNOHANG:
                 return 0, 0
             self.kernel.wait_in(process.waiters, None, f"the end of {process.name}")
-        del self.processes[pid]
-        process.parent.children.remove(process)
+        self._reap(process)
         return pid, process.status or 0
 
     def tree(self, process: UnixProcess) -> list[UnixProcess]:
