@@ -38,7 +38,7 @@ _OBJECT = ctypes.py_object
 
 _NO_ARGUMENTS = ctypes.PYFUNCTYPE(_OBJECT, ctypes.c_void_p, ctypes.c_void_p)
 _ONE_TUPLE = ctypes.PYFUNCTYPE(_OBJECT, ctypes.c_void_p, _OBJECT)
-_FAST_KEYWORDS = ctypes.PYFUNCTYPE(_OBJECT, _OBJECT, ctypes.POINTER(ctypes.c_void_p), ctypes.c_ssize_t, ctypes.c_void_p)
+_FAST_KEYWORDS = ctypes.PYFUNCTYPE(_OBJECT, _OBJECT, ctypes.POINTER(_OBJECT), ctypes.c_ssize_t, ctypes.c_void_p)
 _ON_CLASS = ctypes.PYFUNCTYPE(_OBJECT, _OBJECT, ctypes.c_void_p)
 
 METH_VARARGS, METH_KEYWORDS, METH_NOARGS, METH_FASTCALL = 0x01, 0x02, 0x04, 0x80
@@ -92,6 +92,8 @@ class Clocks:
         self.epoch_ns = self.offset = 0
         self._installed: list[tuple[_MethodDef, int, int]] = []
         self._kept: list[object] = []
+        #: The last answer to `datetime.now(UTC)`, and when that was: at one instant many ask.
+        self._shown: tuple[int, Any] = (-1, None)
 
     def time(self) -> float:
         """Virtual seconds since the epoch."""
@@ -178,10 +180,7 @@ class Clocks:
         def now(cls: Any, arguments: Any, count: int, keywords: Any) -> object:
             if get_ident() != ours:
                 return real(cls, arguments, count, keywords)
-            zone = None
-            if count or keywords:
-                zone = ctypes.cast(arguments[0], _OBJECT).value
-            return self._instant(cls, zone)
+            return self._instant(cls, arguments[0] if count or keywords else None)
 
         return _FAST_KEYWORDS(now)
 
@@ -197,8 +196,15 @@ class Clocks:
 
     def _instant(self, cls: Any, zone: datetime.tzinfo | None) -> Any:
         """The present as a datetime; whole microseconds, cut off as CPython does, not by way of a float."""
-        seconds, rest = divmod(self.epoch_ns + self.now_ns(), SECOND)
-        return cls.fromtimestamp(seconds, zone).replace(microsecond=rest // 1000)
+        now_ns = self.epoch_ns + self.now_ns()
+        common = zone is datetime.UTC and cls is datetime.datetime
+        if common and self._shown[0] == now_ns:
+            return self._shown[1]
+        seconds, rest = divmod(now_ns, SECOND)
+        moment = cls.fromtimestamp(seconds, zone).replace(microsecond=rest // 1000)
+        if common:
+            self._shown = now_ns, moment
+        return moment
 
 
 def frozen_start_ns() -> int | None:

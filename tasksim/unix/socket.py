@@ -108,9 +108,10 @@ class StreamSocket:
         file = self.file
         if not file.buffer and not file.ended:
             self._wait(flags)
-        data = bytes(file.buffer[:count])
+        buffer = file.buffer
+        data = bytes(buffer) if len(buffer) <= count else bytes(buffer[:count])
         if not flags & real_socket.MSG_PEEK:
-            del file.buffer[:count]
+            del buffer[:count]
         return data
 
     def _wait(self, flags: int) -> None:

@@ -7,7 +7,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, MutableSet
-from typing import Any
+from typing import Any, Self
 
 import celery.bootsteps
 import celery.worker
@@ -18,8 +18,83 @@ from tasksim.patching.table import Row
 from tasksim.worker.world import World
 
 
-class OrderedSet(MutableSet[Any]):
-    """A set in order of insertion; a plain set passes for an instance, and it prints as one does."""
+class _SetMethods(MutableSet[Any]):
+    """The methods of a set that collections.abc does not give; `add`, `discard` and `clear` are the subclass's."""
+
+    __slots__ = ()
+
+    def update(self, *others: Iterable[Any]) -> None:
+        """As set.update."""
+        for other in others:
+            for item in other:
+                self.add(item)
+
+    def union(self, *others: Iterable[Any]) -> Self:
+        """As set.union."""
+        result = self.copy()
+        result.update(*others)
+        return result
+
+    def difference(self, *others: Iterable[Any]) -> Self:
+        """As set.difference."""
+        result = self.copy()
+        result.difference_update(*others)
+        return result
+
+    def intersection(self, *others: Iterable[Any]) -> Self:
+        """As set.intersection."""
+        result = self.copy()
+        result.intersection_update(*others)
+        return result
+
+    def difference_update(self, *others: Iterable[Any]) -> None:
+        """As set.difference_update."""
+        if self:
+            for item in list(itertools.chain(*others)):
+                self.discard(item)
+
+    def intersection_update(self, *others: Iterable[Any]) -> None:
+        """As set.intersection_update."""
+        for other in others:
+            both = set(other)
+            self.difference_update([item for item in self if item not in both])
+
+    def symmetric_difference(self, other: Iterable[Any]) -> Self:
+        """As set.symmetric_difference."""
+        others = type(self)(other)
+        return self.difference(others).union(others.difference(self))
+
+    def symmetric_difference_update(self, other: Iterable[Any]) -> None:
+        """As set.symmetric_difference_update."""
+        found = self.symmetric_difference(other)
+        self.clear()
+        self.update(found)
+
+    def issuperset(self, other: Iterable[Any]) -> bool:
+        """As set.issuperset."""
+        return all(item in self for item in other)
+
+    def issubset(self, other: Iterable[Any]) -> bool:
+        """As set.issubset."""
+        return set(self) <= set(other)
+
+    def copy(self) -> Self:
+        """As set.copy."""
+        return type(self)(self)
+
+    def pop(self) -> Any:
+        """The oldest item, where a set gives any."""
+        for item in self:
+            self.discard(item)
+            return item
+        raise KeyError("pop from an empty set")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self)!r})"
+
+
+class OrderedSet(_SetMethods):
+    """A set in order of insertion."""
 
     __slots__ = ("_items",)
 
@@ -43,79 +118,35 @@ class OrderedSet(MutableSet[Any]):
         """As set.discard."""
         self._items.pop(item, None)
 
-    def update(self, *others: Iterable[Any]) -> None:
-        """As set.update."""
-        for other in others:
-            self._items.update(dict.fromkeys(other))
-
-    def union(self, *others: Iterable[Any]) -> OrderedSet:
-        """As set.union."""
-        result = OrderedSet(self._items)
-        result.update(*others)
-        return result
-
-    def difference(self, *others: Iterable[Any]) -> OrderedSet:
-        """As set.difference."""
-        gone = set(itertools.chain(*others))
-        return OrderedSet(item for item in self._items if item not in gone)
-
-    def intersection(self, *others: Iterable[Any]) -> OrderedSet:
-        """As set.intersection."""
-        result = OrderedSet(self._items)
-        result.intersection_update(*others)
-        return result
-
-    def difference_update(self, *others: Iterable[Any]) -> None:
-        """As set.difference_update."""
-        for item in list(itertools.chain(*others)):
-            self._items.pop(item, None)
-
-    def intersection_update(self, *others: Iterable[Any]) -> None:
-        """As set.intersection_update."""
-        for other in others:
-            both = set(other)
-            self._items = {item: None for item in self._items if item in both}
-
-    def symmetric_difference(self, other: Iterable[Any]) -> OrderedSet:
-        """As set.symmetric_difference."""
-        others = OrderedSet(other)
-        return self.difference(others).union(others.difference(self._items))
-
-    def symmetric_difference_update(self, other: Iterable[Any]) -> None:
-        """As set.symmetric_difference_update."""
-        self._items = dict.fromkeys(self.symmetric_difference(other))
-
-    def issuperset(self, other: Iterable[Any]) -> bool:
-        """As set.issuperset."""
-        return all(item in self._items for item in other)
-
-    def issubset(self, other: Iterable[Any]) -> bool:
-        """As set.issubset."""
-        return set(self._items) <= set(other)
-
-    def copy(self) -> OrderedSet:
-        """As set.copy."""
-        return OrderedSet(self._items)
-
     def clear(self) -> None:
         """As set.clear."""
         self._items.clear()
 
-    def pop(self) -> Any:
-        """The oldest item, where a set gives any."""
-        for item in self._items:
-            del self._items[item]
-            return item
-        raise KeyError("pop from an empty set")
 
-    def __repr__(self) -> str:
-        # Celery puts sets into the texts with which it answers remote control commands.
-        return f"{{{', '.join(map(repr, self._items))}}}" if self._items else "set()"
-
-    __hash__ = None  # type: ignore[assignment]
+_keys_of: Callable[..., dict[Any, None]] = dict.fromkeys
+_forget: Callable[..., None] = dict.pop
+_take_all: Callable[..., None] = dict.update
 
 
-OrderedSet.register(set)
+class LoopSet(_SetMethods, dict[Any, None]):  # type: ignore[misc]
+    """A set in order of insertion for the event loops, which use theirs twenty times for each task.
+
+    It is a dictionary, so most of what they do is done in C, as for a set; where somebody might ask for its type it must
+    not be used.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, items: Iterable[Any] = ()) -> None:
+        if items:
+            _take_all(self, _keys_of(items))
+
+    __contains__, __iter__, __len__ = dict.__contains__, dict.__iter__, dict.__len__
+    add, clear = dict.setdefault, dict.clear
+
+    def discard(self, item: Any) -> None:
+        """As set.discard."""
+        _forget(self, item, None)
 
 
 class SortedSet(OrderedSet):
@@ -129,11 +160,11 @@ class SortedSet(OrderedSet):
 
 #: Modules whose sets are iterated; a global named `set` shadows the builtin for their calls of `set()`.
 _MODULES = (
-    "kombu.asynchronous.hub",
     "kombu.transport.redis",
     "kombu.transport.virtual.base",
     "kombu.connection",
     "kombu.resource",
+    "celery.beat",
     "celery.bootsteps",
     "celery.canvas",
     "celery.utils.graph",
@@ -142,8 +173,8 @@ _MODULES = (
     "celery.worker.control",
     "celery.backends.base",
     "celery.backends.redis",
-    "celery.concurrency.asynpool",
 )
+_LOOPS = ("kombu.asynchronous.hub", "celery.concurrency.asynpool")
 
 
 def _claim_steps(_: World) -> object:
@@ -206,6 +237,13 @@ def _timer_entry(_: World) -> object:
     return Entry
 
 
+def _schedule_entry(_: World) -> object:
+    def earlier(self: Any, other: Any) -> bool:
+        return bool(self.name < other.name)
+
+    return earlier
+
+
 def _object_id(world: World) -> object:
     numbers = itertools.count(1)
     kernel = world.kernel
@@ -237,6 +275,7 @@ _make_set: Callable[[World], object] = lambda _: OrderedSet  # noqa: E731
 
 ROWS = (
     *(Row(f"{module}:set", "iterated sets of strings or objects", _make_set, new=True) for module in _MODULES),
+    *(Row(f"{module}:set", "iterated sets of descriptors", lambda _: LoopSet, new=True) for module in _LOOPS),
     Row("kombu.entity:set", "a queue's bindings are made in the order of a set", lambda _: SortedSet, new=True),
     Row("celery.bootsteps:Blueprint.claim_steps", "steps come from a set of classes", _claim_steps),
     Row("celery.worker.worker:WorkController.setup_includes", "`include` comes from a set of names", _setup_includes),
@@ -244,6 +283,7 @@ ROWS = (
         "brokers are connected to in the order of a set of addresses", _broker_urls),
     Row("celery.result:ResultSet._iter_meta", "results are asked for, and told, in the order of a set", _iter_meta),
     Row("kombu.asynchronous.timer:Timer.Entry", "entries of one time are ordered by id()", _timer_entry),
+    Row("celery.beat:ScheduleEntry.__lt__", "as above; here by name", _schedule_entry),
     Row("kombu.common:generate_oid", "made of the thread's and the object's address", _object_id),
     Row("os:getloadavg", "heartbeats carry the machine's load", _load_average),
 )
