@@ -30,7 +30,7 @@ from tasksim.network import amqp_seam
 from tasksim.network.redis import RedisServers
 from tasksim.network.wire import Network
 from tasksim.patching import clock, entropy, guard, names, standard
-from tasksim.patching.table import Patches, Row
+from tasksim.patching.table import Patches, Row, find
 from tasksim.trace.log import Trace
 from tasksim.unix.process import UnixProcess
 from tasksim.unix.system import Unix
@@ -136,18 +136,15 @@ class World:
         kernel = self.kernel
         self.rules = settings.broker_rules(self.app)
         self.app.loader.import_default_modules()  # what a worker would import, before anything is replaced
+        rows = self._rows()
         gc.disable()  # finalizers act in whichever process is running
         state.add_cells(kernel.cells, self.patches)
         self._add_user_cells()
         self._watch_pytest()
         self.set_start()
         self.clocks.install()
+        self.patches.install(rows, self)
         names.replace_sleep(self.patches, self._sleep)
-        self.patches.install(ROWS, self)
-        if settings.uses_redis(self.app) or "redis" in sys.modules:
-            self.patches.install(redis_rows(), self)
-        if settings.uses_redis(self.app) or "kombu.transport.redis" in sys.modules:
-            self.patches.install(kombu_redis_rows(), self)
         self.apps.begin(self._settings)
         self.watch.on_worker_up, self.watch.on_worker_stopping = self.hosts.became_up, self.hosts.is_stopping
         self.unix.on_start, self.unix.on_exit = self.hosts.started, self.hosts.ended
@@ -155,6 +152,18 @@ class World:
         self.watchdog.start()
         kernel.begin = begin
         self.network.on_connect = self._before_connection
+
+    def _rows(self) -> list[Row]:
+        """All rows that this app needs; their modules are imported, before anything is replaced."""
+        rows = list(ROWS)
+        if settings.uses_redis(self.app) or "redis" in sys.modules:
+            rows += redis_rows()
+        if settings.uses_redis(self.app) or "kombu.transport.redis" in sys.modules:
+            rows += kombu_redis_rows()
+        for row in rows:
+            if row.applies():
+                find(row.place)
+        return rows
 
     def _before_connection(self) -> None:
         kernel = self.kernel

@@ -87,6 +87,17 @@ def _urandom(world: Any) -> object:
     return urandom
 
 
+def _seed(world: Any) -> object:
+    sources, real = world.sources, random.Random.seed
+
+    def seed(self: Any, a: Any = None, version: int = 2) -> None:
+        if a is None and sources.inside():
+            a = int.from_bytes(sources.stream().bytes(16))
+        real(self, a, version)
+
+    return seed
+
+
 def make_sources(kernel: Kernel) -> _Sources:
     """The processes' generators, for a world's attribute `sources`."""
     return _Sources(kernel)
@@ -98,6 +109,7 @@ ROWS = (
     Row("random:_inst.__class__", _WHY, lambda world: _shared_class(world.sources)),
     Row("random:random", _WHY, _function("random")),
     Row("random:getrandbits", _WHY, _function("getrandbits")),
+    Row("random:Random.seed", "a generator of the user's own, made without a seed, asks the system for one", _seed),
     Row("random:_urandom", _WHY, _urandom),
     Row("os:urandom", _WHY, _urandom),
     Row("uuid:_generate_time_safe", "uuid1 from libuuid asks the real clock and the real network card", lambda _: None),

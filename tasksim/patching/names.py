@@ -1,11 +1,14 @@
 """Functions that other modules have imported by name: `from time import sleep`.
 
 A module is searched once in the life of the interpreter and its finds are remembered, so that a simulation pays only
-for modules that are new.
+for modules that are new. (One that is imported inside a simulation is mended at its end: `Patches.restore`.)
 """
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -14,21 +17,26 @@ from typing import Any
 
 from tasksim.patching.table import Patches
 
-#: The real functions that are looked for, by id.
-_WANTED: dict[int, str] = {id(time.sleep): "sleep"}
-_found: dict[str, list[tuple[ModuleType, str]]] = {"sleep": []}
+#: What is looked for: the module and the name under which it is replaced.
+_WANTED: tuple[tuple[ModuleType, str], ...] = (
+    (time, "sleep"), (random, "random"), (random, "getrandbits"), (os, "urandom"), (os, "getpid"), (os, "getppid"),
+    (os, "kill"), (signal, "signal"), (signal, "getsignal"),
+)  # fmt: skip
+#: The real functions, and which of the above each is, by id.
+_REAL: tuple[Any, ...] = tuple(getattr(module, name) for module, name in _WANTED)
+_NUMBER = {id(real): number for number, real in enumerate(_REAL)}
+#: Where the originals live.
+_HOMES = frozenset(("time", "random", "os", "posix", "signal"))
+
+_found: tuple[list[tuple[ModuleType, str]], ...] = tuple([] for _ in _WANTED)
 _searched: dict[str, int] = {}
 
 
 def _search(module: ModuleType) -> None:
-    try:
-        namespace = list(vars(module).items())
-    except TypeError:
-        return
-    for name, value in namespace:
-        wanted = _WANTED.get(id(value))
-        if wanted is not None and module is not time and not module.__name__.startswith("tasksim."):
-            _found[wanted].append((module, name))
+    for name, value in list(vars(module).items()):
+        number = _NUMBER.get(id(value))
+        if number is not None:
+            _found[number].append((module, name))
 
 
 def search_new_modules() -> None:
@@ -38,15 +46,23 @@ def search_new_modules() -> None:
     for name, module in list(sys.modules.items()):
         if _searched.get(name) != id(module):
             _searched[name] = id(module)
-            if isinstance(module, ModuleType):
+            if isinstance(module, ModuleType) and name not in _HOMES and not name.startswith("tasksim."):
                 _search(module)
+
+
+def replace_aliases(patches: Patches) -> None:
+    """Where one of the wanted functions is replaced, replace every module's own name for it, too."""
+    search_new_modules()
+    for (home, attribute), real, places in zip(_WANTED, _REAL, _found, strict=True):
+        ours = getattr(home, attribute)
+        if ours is real:
+            continue
+        for module, name in places:
+            if vars(module).get(name) is real:
+                patches.set(module, name, ours)
 
 
 def replace_sleep(patches: Patches, sleep: Callable[[float], None]) -> None:
     """Let `time.sleep` and every module's own name for it be this function."""
-    real: Any = time.sleep
-    search_new_modules()
-    for module, name in _found["sleep"]:
-        if vars(module).get(name) is real:
-            patches.set(module, name, sleep)
     patches.set(time, "sleep", sleep)
+    replace_aliases(patches)

@@ -165,6 +165,7 @@ _MODULES = (
     "kombu.connection",
     "kombu.resource",
     "celery.beat",
+    "celery.beat",
     "celery.bootsteps",
     "celery.canvas",
     "celery.utils.graph",
@@ -244,6 +245,13 @@ def _schedule_entry(_: World) -> object:
     return earlier
 
 
+def _schedule_entry(_: World) -> object:
+    def earlier(self: Any, other: Any) -> bool:
+        return bool(self.name < other.name)
+
+    return earlier
+
+
 def _object_id(world: World) -> object:
     numbers = itertools.count(1)
     kernel = world.kernel
@@ -283,6 +291,7 @@ ROWS = (
         "brokers are connected to in the order of a set of addresses", _broker_urls),
     Row("celery.result:ResultSet._iter_meta", "results are asked for, and told, in the order of a set", _iter_meta),
     Row("kombu.asynchronous.timer:Timer.Entry", "entries of one time are ordered by id()", _timer_entry),
+    Row("celery.beat:ScheduleEntry.__lt__", "as above; here by name", _schedule_entry),
     Row("celery.beat:ScheduleEntry.__lt__", "as above; here by name", _schedule_entry),
     Row("kombu.common:generate_oid", "made of the thread's and the object's address", _object_id),
     Row("os:getloadavg", "heartbeats carry the machine's load", _load_average),

@@ -107,6 +107,9 @@ SETS: dict[str, Callable[[], Any]] = {
     "revoked": lambda: LimitedSet(maxlen=state.REVOKES_MAX, expires=state.REVOKE_EXPIRES),
 }
 
+#: What the test has in common with the program that it is; of all else it has its own while the simulation runs.
+_KEPT_BY_THE_TEST = frozenset(("_on_app_finalizers", "_tls", "filters"))
+
 _HOLDERS = (state, consumer, heartbeat, control, request)
 
 
@@ -114,7 +117,10 @@ def add_cells(cells: Cells, patches: Patches) -> None:
     """Put the table into force."""
     for module, name, fresh, fork in NAMES:
         if hasattr(module, name):
-            cells.name((vars(module), name), fresh=fresh, fork=fork)
+            namespace = vars(module)
+            value = namespace[name]
+            patches.set_item(namespace, name, value if name in _KEPT_BY_THE_TEST else fresh(value))
+            cells.name((namespace, name), fresh=fresh, fork=fork)
     _add_plain_containers(cells, patches)
     for name, make in SETS.items():
         if hasattr(state, name):
