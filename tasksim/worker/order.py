@@ -90,7 +90,8 @@ class _SetMethods(MutableSet[Any]):
         raise KeyError("pop from an empty set")
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({list(self)!r})"
+        # As a set does: Celery puts sets into the texts with which it answers remote control commands.
+        return f"{{{', '.join(map(repr, self))}}}" if self else "set()"
 
 
 class OrderedSet(_SetMethods):
@@ -121,6 +122,9 @@ class OrderedSet(_SetMethods):
     def clear(self) -> None:
         """As set.clear."""
         self._items.clear()
+
+
+OrderedSet.register(set)  # a plain set passes for one, where the name `set` is this class
 
 
 _keys_of: Callable[..., dict[Any, None]] = dict.fromkeys
@@ -164,7 +168,6 @@ _MODULES = (
     "kombu.transport.virtual.base",
     "kombu.connection",
     "kombu.resource",
-    "celery.beat",
     "celery.beat",
     "celery.bootsteps",
     "celery.canvas",
@@ -245,13 +248,6 @@ def _schedule_entry(_: World) -> object:
     return earlier
 
 
-def _schedule_entry(_: World) -> object:
-    def earlier(self: Any, other: Any) -> bool:
-        return bool(self.name < other.name)
-
-    return earlier
-
-
 def _object_id(world: World) -> object:
     numbers = itertools.count(1)
     kernel = world.kernel
@@ -291,7 +287,6 @@ ROWS = (
         "brokers are connected to in the order of a set of addresses", _broker_urls),
     Row("celery.result:ResultSet._iter_meta", "results are asked for, and told, in the order of a set", _iter_meta),
     Row("kombu.asynchronous.timer:Timer.Entry", "entries of one time are ordered by id()", _timer_entry),
-    Row("celery.beat:ScheduleEntry.__lt__", "as above; here by name", _schedule_entry),
     Row("celery.beat:ScheduleEntry.__lt__", "as above; here by name", _schedule_entry),
     Row("kombu.common:generate_oid", "made of the thread's and the object's address", _object_id),
     Row("os:getloadavg", "heartbeats carry the machine's load", _load_average),
