@@ -17,6 +17,8 @@ from tasksim.unix.process import UnixProcess
 from tasksim.worker.host import BOOTING
 from tasksim.world import LEAD_NS, World
 
+#: "broker": a call publishes and returns. "eager": a call of the test's own returns when what it called has ended.
+MODES = ("broker", "eager")
 #: How much later each declared worker starts than the one before it.
 STAGGER_NS = 1_000_000
 
@@ -66,8 +68,10 @@ class Simulation(Processes, Patterns, Faults):
         self, app: Any, *, workers: Workers = 1, concurrency: int | None = None, seed: int = 0, start: Any = None,
         broker: str | None = None, backend: str | None = None, rabbitmq: str = "4.1", redis: str = "7.2",
         beat: bool = False, allow: Iterable[str] = (), cells: Iterable[str] = (), limits: Limits | None = None,
-        settings: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None, mode: str = "broker",
     ) -> None:  # fmt: skip
+        if mode not in MODES:
+            raise UsageError(f"mode={mode!r}: there are {' and '.join(map(repr, MODES))}")
         self.app = load_app(app)
         self._workers, self._concurrency, self._beat = _worker_options(workers), concurrency, beat
         changed = dict(settings or {})
@@ -78,7 +82,7 @@ class Simulation(Processes, Patterns, Faults):
         self.seed = seed
         self._world = World(
             self.app, seed=seed, limits=limits or Limits(), allow=allow, start=start, cells=cells, settings=changed,
-            versions={"rabbitmq": rabbitmq, "redis": redis},
+            versions={"rabbitmq": rabbitmq, "redis": redis}, eager=mode == "eager",
         )  # fmt: skip
         self._beat_process: UnixProcess | None = None
 
@@ -90,12 +94,20 @@ class Simulation(Processes, Patterns, Faults):
         self._world.set_up(self._begin)
         self._kernel, self.trace = self._world.kernel, self._world.trace
         self._progress = Progress(self._world)
+        if self._world.ends is not None:
+            self._world.ends.wait = self._wait_for_ends
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._world.tear_down()
+
+    def _wait_for_ends(self, task_ids: list[str]) -> None:
+        """Eager mode: until these tasks have come to an end, or nothing is left that could bring one about."""
+        ends, progress = self._world.ends, self._progress
+        assert ends is not None
+        self._wait(lambda: ends.have_come(task_ids) or progress.is_idle(), None, at_once=False)
 
     def _begin(self) -> None:
         """The first simulated step: read the clock's start, and let the workers boot before it."""

@@ -35,7 +35,7 @@ from tasksim.trace.log import Trace
 from tasksim.unix.process import UnixProcess
 from tasksim.unix.system import Unix
 from tasksim.worker import app as worker_app
-from tasksim.worker import backend, host, hub, order, pool, settings, state, tracer, watch
+from tasksim.worker import backend, eager, host, hub, order, pool, settings, state, tracer, watch
 
 #: Where the clock stands when nothing else is said.
 DEFAULT_START = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
@@ -67,10 +67,11 @@ class World:
     """One simulated world. See `tasksim.worker.world.World` for what doors may ask of it."""
 
     def __init__(self, app: Any, *, seed: int, limits: Limits, allow: Iterable[str], versions: Mapping[str, str],
-                 settings: Mapping[str, Any], cells: Iterable[str], start: Any) -> None:  # fmt: skip
+                 settings: Mapping[str, Any], cells: Iterable[str], start: Any,
+                 eager: bool = False) -> None:  # fmt: skip
         self.app, self._settings, self._cells, self._start = app, dict(settings), list(cells), start
         self._versions, self._allow, self._seed, self.limits = versions, allow, seed, limits
-        self.open = False
+        self.open, self.eager = False, eager
 
     # --- up and down
 
@@ -101,6 +102,7 @@ class World:
         self.running: dict[Any, str] = {}
         self.deliveries: dict[str, int] = {}
         self.backends: list[weakref.ref[Any]] = []
+        self.ends = eager.Ends(self.trace, self.running) if self.eager else None
         self.trace.subscribe(Delivered, self._delivered)
         self.redis = RedisServers(self.kernel, self.record, self.now, self.serials, version=self._versions["redis"])
         self.redis_watch = RedisWatch(self.kernel, self.record, self.now, self.serials, self.redis)
@@ -145,6 +147,8 @@ class World:
         self.clocks.install()
         self.patches.install(rows, self)
         names.replace_sleep(self.patches, self._sleep)
+        if self.eager:
+            self.patches.install(eager.ROWS, self)
         self.apps.begin(self._settings)
         self.watch.on_worker_up, self.watch.on_worker_stopping = self.hosts.became_up, self.hosts.is_stopping
         self.unix.on_start, self.unix.on_exit = self.hosts.started, self.hosts.ended
@@ -264,7 +268,7 @@ class World:
         else:
             epoch_ns = frozen if frozen is not None else _nanoseconds(DEFAULT_START)
         self.clocks.set_start(
-            epoch_ns - lead_ns, frozen_by_freezegun=clock.take_over_freezegun(self.patches, self.clocks)
+            epoch_ns, lead_ns, frozen_by_freezegun=clock.take_over_freezegun(self.patches, self.clocks)
         )
 
     def directory(self) -> Path:

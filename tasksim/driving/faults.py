@@ -38,7 +38,7 @@ class Faults(Timing):
         if when is not None:
             self._when(when, act)
         elif at is not None:
-            self.at(at, act)
+            self._plan(at, act)
         else:
             act()
 
@@ -133,13 +133,13 @@ class Faults(Timing):
         def act() -> None:
             network.refusing.update(names())
             if seconds is not None:
-                self.at(self._world.now() + seconds, lambda: network.refusing.clear())
+                self._plan(self._world.now() + seconds, network.refusing.clear)
 
         self._fault("refuse", "broker", act, at, when)
 
-    def accept(self) -> None:
+    def accept(self, *, at: float | None = None, when: Pattern | None = None) -> None:
         """The broker accepts connections again."""
-        self._world.network.refusing.clear()
+        self._fault("accept", "broker", self._world.network.refusing.clear, at, when)
 
     def restart_broker(self, down: float = 0.0, *, at: float | None = None, when: Pattern | None = None) -> None:
         """The broker goes down, and comes up again after `down` seconds with what is durable."""
@@ -148,7 +148,7 @@ class Faults(Timing):
             servers = self._world.brokers()
             for server in servers:
                 server.stop()
-            self.at(self._world.now() + down, lambda: [server.start() for server in servers])
+            self._plan(self._world.now() + down, lambda: [server.start() for server in servers])
 
         self._fault("restart", "broker", act, at, when)
 

@@ -53,7 +53,7 @@ class Processes(Timing):
         start = options.pop("start", None)
         at = start if at is None else at
         if at is not None:
-            self.at(at, lambda: self._world.hosts.start_worker(name, **options) and None)
+            self._plan(at, lambda: self._world.hosts.start_worker(name, **options))
         else:
             self._world.hosts.start_worker(name, **options)
         if wait:
@@ -72,7 +72,7 @@ class Processes(Timing):
         if at is None:
             start()
         else:
-            self.at(at, start)
+            self._plan(at, start)
 
     def stop_beat(self) -> int | None:
         """SIGTERM to beat; wait for its end and give its exit code."""

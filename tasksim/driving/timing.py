@@ -85,24 +85,28 @@ class Timing(Running):
         else:
             self._wait(condition, limit)
 
-    def _wait(self, condition: Callable[[], object], limit: float | None) -> None:
+    def _wait(self, condition: Callable[[], object], limit: float | None, *, at_once: bool = True) -> None:
+        """Until a condition holds: now already (`at_once`), or when all of an instant has been done."""
         kernel = self._kernel
         deadline_ns = None if limit is None else kernel.due_ns(limit)
         before = kernel.before_advance
+        holds = False
 
         def look(due_ns: int | None) -> bool:
+            nonlocal holds
             if condition():
+                holds = True
                 kernel.wake(kernel.driver_thread)
                 return True
             return before(due_ns)
 
-        while not condition():
+        while not (holds or (at_once and condition())):
             kernel.before_advance = look
             try:
                 woken = kernel.park(deadline_ns, "a condition")
             finally:
                 kernel.before_advance = before
-            if not woken and not condition():
+            if not woken and not holds and not condition():
                 raise Stuck(f"the condition did not come true within {limit} virtual seconds")
 
     def advance(self, seconds: float) -> None:
@@ -111,12 +115,29 @@ class Timing(Running):
         self._park_until(self._kernel.due_ns(seconds))
 
     def at(self, seconds: float, function: Callable[[], object]) -> None:
-        """Call a function at this time since the start, in no process; at once if that is past."""
+        """Call a function at this time since the start, at once if that is past; in the test's own process.
+
+        It may do whatever the test may, wait for a result too; the test goes on meanwhile.
+        """
         self._ensure_begun()
-        self._progress.planned += 1
+        kernel, progress = self._kernel, self._progress
+        progress.planned += 1
 
         def act() -> None:
-            self._progress.planned -= 1
-            function()
+            try:
+                function()
+            finally:
+                progress.planned -= 1
+
+        kernel.at(round(seconds * SECOND) + LEAD_NS, kernel.run_in, kernel.driver, act)
+
+    def _plan(self, seconds: float, action: Callable[[], object]) -> None:
+        """Do something to the world at this time; it must not wait."""
+        progress = self._progress
+        progress.planned += 1
+
+        def act() -> None:
+            progress.planned -= 1
+            action()
 
         self._kernel.at(round(seconds * SECOND) + LEAD_NS, act)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,8 @@ from kombu.clocks import LamportClock
 from tasksim.kernel.process import Process
 from tasksim.patching.table import Row
 from tasksim.worker.world import World
+
+logger = logging.getLogger("tasksim")
 
 #: Cached properties that a new program makes anew.
 _CACHED = ("amqp", "control", "events", "oid", "log")
@@ -58,6 +61,18 @@ def fork_body(parent: Body) -> Body:
     return body
 
 
+def without_always_eager(app: Any, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """These settings, and that tasks run for real where the app asks for Celery's own eager mode."""
+    if not app.conf.task_always_eager or "task_always_eager" in settings:
+        return settings
+    logger.warning(
+        "%s sets task_always_eager; inside the simulation its tasks are published and run by workers all the same. "
+        'For calls that wait for their end use Simulation(app, mode="eager").',
+        app,
+    )
+    return {**settings, "task_always_eager": False}
+
+
 def taken_from(app: Any, settings: Mapping[str, Any]) -> list[tuple[Any, str, Any]]:
     """What the app's tasks have taken over from these settings: task, attribute, new value.
 
@@ -93,6 +108,7 @@ class Apps:
         _ = app.conf.broker_url, app.loader, app.tasks  # what is lazy is the same for all
         self._original = app.__dict__
         self.begun = True
+        settings = without_always_eager(app, settings)
         model = dict(self._original)
         for task, attribute, value in taken_from(app, settings):
             self._world.patches.set_item(vars(task), attribute, value)

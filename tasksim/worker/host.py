@@ -19,7 +19,7 @@ from tasksim.kernel.process import Process
 from tasksim.patching.table import Row
 from tasksim.unix.process import UnixProcess
 from tasksim.unix.thread import event_class, thread_class
-from tasksim.worker.app import taken_from
+from tasksim.worker.app import taken_from, without_always_eager
 from tasksim.worker.world import World
 
 #: Without a setting Celery starts as many pool processes as the machine has cores; a test wants the same everywhere.
@@ -147,6 +147,8 @@ class Hosts:
 
     def _app(self, make: Callable[[], Any] | None, conf: Mapping[str, Any] | None) -> Any:
         app = self._world.app if make is None else make()
+        if make is not None:
+            conf = without_always_eager(app, conf or {})
         if conf:
             _own_settings(app, conf)
         return app

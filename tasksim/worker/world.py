@@ -13,6 +13,7 @@ from tasksim.unix.process import UnixProcess
 from tasksim.unix.system import Unix
 
 if TYPE_CHECKING:
+    from tasksim.worker.eager import Ends
     from tasksim.worker.app import Apps
 
 
@@ -24,6 +25,7 @@ class World(Protocol):
         record: puts an event into the trace.
         now: virtual seconds since the start, as events have it.
         running: ids of the tasks whose body runs, by process.
+        ends: which tasks have come to their end; only in eager mode.
         backends: result backends that were made inside.
         deliveries: the latest delivery of each task's message, by task id.
     """
@@ -37,6 +39,7 @@ class World(Protocol):
     apps: Apps
     running: dict[Any, str]
     deliveries: dict[str, int]
+    ends: Ends | None
     backends: list[weakref.ref[Any]]
 
     def child_name(self, parent: UnixProcess) -> str:
