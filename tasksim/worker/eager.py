@@ -23,7 +23,7 @@ from tasksim.worker.world import World
 class Ends:
     """Which tasks have come to an end: published once, and no message of theirs is left.
 
-    A retry, and what replaces a task, is published before the message that it comes from is settled, so there is no gap.
+    A retry, and what replaces a task, is published before the message it comes from is settled, so there is no gap.
 
     Attributes:
         wait: waits for the tasks of a result; set by the simulation.
@@ -66,7 +66,7 @@ class Ends:
 
 
 def last_ids(result: Any) -> list[str]:
-    """The ids whose ends are waited for: of a chain the last link's, of a group each member's, of a chord the body's."""
+    """The ids whose ends are waited for: a chain's last link, each member of a group, a chord's body."""
     members = getattr(result, "results", None)
     if members is not None:
         return [task_id for member in members for task_id in last_ids(member)]

@@ -13,8 +13,8 @@ from tasksim.unix.process import UnixProcess
 from tasksim.unix.system import Unix
 
 if TYPE_CHECKING:
-    from tasksim.worker.eager import Ends
     from tasksim.worker.app import Apps
+    from tasksim.worker.eager import Ends
 
 
 class World(Protocol):

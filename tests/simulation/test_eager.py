@@ -16,26 +16,26 @@ STORES = [("amqp://", "cache+memory://"), ("amqp://", "redis://"), ("redis://", 
 def make_app(broker: str, backend: str) -> Celery:
     app = Celery("eager", broker=broker, backend=backend, set_as_current=False)
 
-    @app.task(name="add")
+    @app.task(name="add", shared=False)
     def add(a: int, b: int) -> int:
         return a + b
 
-    @app.task(name="total")
+    @app.task(name="total", shared=False)
     def total(parts: list[int]) -> int:
         return sum(parts)
 
-    @app.task(name="flaky", bind=True, max_retries=3)
+    @app.task(name="flaky", shared=False, bind=True, max_retries=3)
     def flaky(self: Any) -> str:
         if self.request.retries < 2:
             raise self.retry(countdown=100)
         return "ok"
 
-    @app.task(name="outer")
+    @app.task(name="outer", shared=False)
     def outer() -> str:
         app.tasks["flaky"].delay()
         return "published"
 
-    @app.task(name="broken")
+    @app.task(name="broken", shared=False)
     def broken() -> None:
         raise ValueError("broken")
 
