@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import tempfile  # noqa: F401 (a row's place)
 from _thread import get_ident
 from collections.abc import Callable
 from typing import Any
@@ -87,8 +88,18 @@ def _urandom(world: Any) -> object:
     return urandom
 
 
+_real_seed: Callable[..., None] = random.Random.seed
+
+
+class _FileNames(random.Random):
+    """Real chance, whoever asks."""
+
+    def seed(self, a: Any = None, version: int = 2) -> None:
+        _real_seed(self, a, version)
+
+
 def _seed(world: Any) -> object:
-    sources, real = world.sources, random.Random.seed
+    sources, real = world.sources, _real_seed
 
     def seed(self: Any, a: Any = None, version: int = 2) -> None:
         if a is None and sources.inside():
@@ -110,6 +121,7 @@ ROWS = (
     Row("random:random", _WHY, _function("random")),
     Row("random:getrandbits", _WHY, _function("getrandbits")),
     Row("random:Random.seed", "a generator of the user's own, made without a seed, asks the system for one", _seed),
+    Row("tempfile:_Random", "temporary files are real, and those of other runs lie beside them", lambda _: _FileNames),
     Row("random:_urandom", _WHY, _urandom),
     Row("os:urandom", _WHY, _urandom),
     Row("uuid:_generate_time_safe", "uuid1 from libuuid asks the real clock and the real network card", lambda _: None),
