@@ -25,6 +25,8 @@ from tasksim.simulation import Simulation
 HERE = Path(__file__).resolve().parent
 #: Seconds from start_worker or start_beat until the program boots (the README of the corpus, "Boot").
 BOOT = 2.0
+#: Seconds between two looks of `wait`; a worker that was just found ready has opened its connections by then.
+LOOK = 0.01
 SHARED = ("compare", "probe", "base", "record", "real_ctl")
 #: Broker and result store are two servers, so that connections to one can be cut alone.
 URLS = {"redis": "redis://127.0.0.1:6379/1", "amqp": "amqp://guest:guest@127.0.0.1:5672/conf"}
@@ -194,11 +196,14 @@ class SimulatedCtl:
                 seen[:] = [len(self.events), len(self._found(event, match)) >= count]
             return bool(seen[1])
 
+        if enough():
+            return self._found(event, match)
         try:
             self._sim.run_until(enough, limit=timeout)
         except Stuck as exc:
             found = len(self._found(event, match))
             raise TimeoutError(f"{found} of {count} {event} {match} after {timeout} s") from exc
+        time.sleep(LOOK)
         return self._found(event, match)
 
     def sleep(self, seconds: float) -> None:
