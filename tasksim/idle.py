@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tasksim import events
 from tasksim.errors import NothingLeftToDo, Spinning, Stuck
-from tasksim.events import Delivered, Disconnected, Event
+from tasksim.events import Delivered, Disconnected, Event, Finished, Scheduled, Started
 from tasksim.kernel.loop import SECOND
 from tasksim.worker.host import BOOTING, STOPPING, UP
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 RECONNECT_NS = 5 * SECOND
 #: Somebody who sleeps at least so long (seconds) means it; shorter sleeps are taken for polling.
 LONG_SLEEP_NS = 60 * SECOND
+#: What ends a task.
+_ENDS = (Finished, events.Succeeded, events.Failed, events.Expired, events.Revoked)
 
 
 class Progress:
@@ -39,12 +42,13 @@ class Progress:
         self._interrupted: dict[str, int] = {}
         self._idle_since: int | None = None
         self._events_seen, self._last_event_ns = -1, 0
-        self._next_look_ns = 0
+        self._next_look_ns = self._eta_ns = 0
         self._handings: dict[int, list[int]] = {}
         self._second = -1
         self._kernel.before_advance = self._before_advance
         world.trace.subscribe(Disconnected, self._disconnected)
         world.trace.subscribe(Delivered, self._count_delivery)
+        world.trace.subscribe(Scheduled, self._scheduled)
 
     # --- idle
 
@@ -96,6 +100,7 @@ class Progress:
             return
         if not self.is_idle():
             self._idle_since = None
+            self._last_event_ns = max(self._last_event_ns, self._promised_ns())
             if due_ns - self._last_event_ns > self._limits.stuck * SECOND:
                 raise Stuck(self._what_is_left())
         elif self._idle_since is None:
@@ -103,6 +108,21 @@ class Progress:
         elif due_ns - self._idle_since > self._limits.idle * SECOND:
             self._idle_since = None
             raise NothingLeftToDo(self._idle_wait())
+
+    def _scheduled(self, event: Event) -> None:
+        assert isinstance(event, Scheduled)
+        self._eta_ns = max(self._eta_ns, self._kernel.now_ns + round((event.due - event.time) * SECOND))
+
+    def _promised_ns(self) -> int:
+        """Until when it is known that nothing need happen: a task waits for its ETA, or sleeps for long."""
+        kernel = self._kernel
+        promised_ns = self._eta_ns
+        for process in self._world.running:
+            for thread in process.threads:
+                until_ns = kernel.parked_until_ns(thread) or 0
+                if until_ns - kernel.now_ns >= LONG_SLEEP_NS:
+                    promised_ns = max(promised_ns, until_ns)
+        return promised_ns
 
     def _idle_wait(self) -> str:
         world = self._world
@@ -118,15 +138,27 @@ class Progress:
     def _unfinished(self) -> list[str]:
         """What became of tasks that were published and never came to an end."""
         last: dict[str, Event] = {}
+        begun: dict[str, Started] = {}
+        deaths: dict[str, float] = {}
         for event in self._world.trace:
             task_id = getattr(event, "task_id", None)
-            if task_id is not None:
+            if isinstance(event, (events.ProcessEnded, events.WorkerDown)):
+                deaths[event.process] = event.time
+            elif task_id is None or isinstance(last.get(task_id), _ENDS):
+                continue
+            elif not isinstance(event, Finished) or event.state != "RETRY":
                 last[task_id] = event
-        ended = {"Succeeded", "Failed", "Expired", "Revoked", "Finished", "Acked", "StateStored"}
-        lines = [
-            f"  {task_id}: last seen at {event.time:g} s: {type(event).__name__} in {event.process}"
-            for task_id, event in last.items() if type(event).__name__ not in ended
-        ]  # fmt: skip
+                if isinstance(event, Started):
+                    begun[task_id] = event
+        lines = []
+        for task_id, event in last.items():
+            if not isinstance(event, _ENDS):
+                line = f"  {task_id}: last seen at {event.time:g} s: {type(event).__name__} in {event.process}"
+                start = begun.get(task_id)
+                if start is not None and deaths.get(start.process, -1) >= start.time:
+                    died = deaths[start.process]
+                    line += f"; Started at {start.time:g} s in {start.process}, which ended at {died:g} s"
+                lines.append(line)
         return ["tasks that never came to an end:", *lines[:20]] if lines else []
 
     def _workers(self) -> list[str]:

@@ -99,13 +99,14 @@ class Clocks:
         """Virtual seconds since the epoch."""
         return (self.epoch_ns + self.now_ns()) / SECOND
 
-    def set_start(self, epoch_ns: int, *, frozen_by_freezegun: bool = False) -> None:
-        """Say what time of day it is when the kernel's clock is 0.
+    def set_start(self, start_ns: int, lead_ns: int = 0, *, frozen_by_freezegun: bool = False) -> None:
+        """Say what time of day it is when the kernel's clock has come to `lead_ns`.
 
+        The monotonic clocks show the same at the start whatever the lead: a test may have looked at them before.
         freezegun shows the time of day for the monotonic clocks too; where it is at work they have to be the same.
         """
-        self.epoch_ns = epoch_ns
-        self.offset = 0 if frozen_by_freezegun else epoch_ns // SECOND - MONOTONIC_START
+        self.epoch_ns = start_ns - lead_ns
+        self.offset = 0 if frozen_by_freezegun else start_ns // SECOND - MONOTONIC_START
 
     def install(self) -> None:
         """Replace the C functions; the calling thread is the simulation's."""
