@@ -29,7 +29,7 @@ from tasksim.message import Serials
 from tasksim.network import amqp_seam
 from tasksim.network.redis import RedisServers
 from tasksim.network.wire import Network
-from tasksim.patching import clock, entropy, guard, names, standard
+from tasksim.patching import clock, databases, entropy, guard, names, sqlite, standard
 from tasksim.patching.table import Patches, Row, find
 from tasksim.trace.log import Trace
 from tasksim.unix.process import UnixProcess
@@ -115,6 +115,8 @@ class World:
         self.apps = worker_app.Apps(self)
         self.watch = watch.Watch(self)
         self.watchdog = guard.Watchdog(self.kernel, self.limits.block)
+        self.databases = databases.Databases(self.driver, lambda: self.kernel.current)
+        self.locks = sqlite.Locks(self.kernel.sleep, self.gate.inside)
         self._directory: tempfile.TemporaryDirectory[str] | None = None
 
     def _make_amqp_server(self, name: str) -> Server:
@@ -146,12 +148,14 @@ class World:
         self.set_start()
         self.clocks.install()
         self.patches.install(rows, self)
+        for connection in self.databases.find_tests_own():
+            self.locks.take_over(connection)
         names.replace_sleep(self.patches, self._sleep)
         if self.eager:
             self.patches.install(eager.ROWS, self)
         self.apps.begin(self._settings)
         self.watch.on_worker_up, self.watch.on_worker_stopping = self.hosts.became_up, self.hosts.is_stopping
-        self.unix.on_start, self.unix.on_exit = self.hosts.started, self.hosts.ended
+        self.unix.on_start, self.unix.on_exit = self.hosts.started, self._ended
         self.watch.connect()
         self.watchdog.start()
         kernel.begin = begin
@@ -164,10 +168,15 @@ class World:
             rows += redis_rows()
         if settings.uses_redis(self.app) or "kombu.transport.redis" in sys.modules:
             rows += kombu_redis_rows()
+        rows += (*sqlite.rows(), *databases.rows())
         for row in rows:
             if row.applies():
                 find(row.place)
         return rows
+
+    def _ended(self, process: UnixProcess) -> None:
+        self.databases.ended(process)
+        self.hosts.ended(process)
 
     def _before_connection(self) -> None:
         kernel = self.kernel
@@ -220,6 +229,8 @@ class World:
             steps.callback(self.watch.disconnect)
             if self.watchdog.running:
                 steps.callback(self.watchdog.stop)
+            steps.callback(self.locks.give_back)
+            steps.callback(self.databases.end)
             steps.callback(self._end_processes)
 
     def _restore_environment(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import errno
 import os
 import signal
@@ -62,7 +63,9 @@ class Unix(Descriptors, Signals):
         if process.parent is not None:
             process.parent.children.append(process)
         self.on_start(process)
-        self.kernel.spawn(process, self._body, process, function)
+        thread = self.kernel.spawn(process, self._body, process, function)
+        if not process.forked:
+            thread.gr_context = contextvars.Context()  # what the test has set is not a program's
         return process
 
     def _body(self, process: UnixProcess, function: Callable[[], object]) -> None:

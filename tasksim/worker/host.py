@@ -278,6 +278,7 @@ ROWS = (
     Row("celery.apps.worker:check_privileges", "no simulated worker is root", lambda _: lambda *_: None),
     Row("celery.apps.worker:safe_say", _OTHERS, lambda _: lambda *_: None),
     Row("celery.platforms:set_process_title", _OTHERS, lambda _: lambda *_, **__: None),
+    Row("celery.fixups.django:DjangoWorkerFixup._maybe_close_db_fd", _OTHERS, lambda _: lambda *_: None),
     _same("celery.app.task:Task.__call__"),
     _same("celery.app.trace:trace_task_ret"),
 )
