@@ -33,23 +33,27 @@ class Event:
 
 
 @dataclass(slots=True)
-class Published(Event):
-    """A client handed a message to the broker."""
-
+class _OfMessage(Event):
     message: int
+
+
+@dataclass(slots=True)
+class Published(_OfMessage):
+    """A client handed a message to the broker; `due` is its ETA in virtual seconds since the start."""
+
     exchange: str
     routing_key: str
     task_id: str | None = None
     task: str | None = None
     retries: int | None = None
     eta: str | None = None
+    due: float | None = None
 
 
 @dataclass(slots=True)
-class Returned(Event):
+class Returned(_OfMessage):
     """The broker gave an unroutable mandatory message back to its publisher."""
 
-    message: int
     exchange: str
     routing_key: str
     code: int
@@ -58,34 +62,38 @@ class Returned(Event):
 
 
 @dataclass(slots=True)
-class Queued(Event):
+class Queued(_OfMessage):
     """A message was put into a queue."""
 
-    message: int
     queue: str
     task_id: str | None = None
 
 
 @dataclass(slots=True)
-class Dropped(Event):
+class Dropped(_OfMessage):
     """A message was lost for good: unroutable, or its queue was purged or deleted, or the server restarted."""
 
-    message: int
     queue: str | None
     reason: str
     task_id: str | None = None
 
 
 @dataclass(slots=True)
-class Delivered(Event):
-    """A message was handed to a consumer for the first time; `process` is the consumer's."""
+class Delivered(_OfMessage):
+    """A message was handed to a consumer for the first time; `process` is the consumer's.
 
-    message: int
+    `prefetch` is how many unacknowledged deliveries the `channel` (or `per_consumer`, each of its consumers) may hold,
+    0 for any number. What was fetched (basic.get) has no channel: it does not count.
+    """
+
     delivery: int
     queue: str
     task_id: str | None = None
     task: str | None = None
     redelivered: bool = False
+    channel: int | None = None
+    prefetch: int = 0
+    per_consumer: bool = False
 
 
 @dataclass(slots=True)
@@ -94,20 +102,18 @@ class Redelivered(Delivered):
 
 
 @dataclass(slots=True)
-class Acked(Event):
+class Acked(_OfMessage):
     """A delivery was acknowledged; `process` is the one that did it."""
 
-    message: int
     delivery: int
     queue: str
     task_id: str | None = None
 
 
 @dataclass(slots=True)
-class Rejected(Event):
+class Rejected(_OfMessage):
     """A delivery was rejected (basic.reject, basic.nack, or kombu's reject on Redis)."""
 
-    message: int
     delivery: int
     queue: str
     requeue: bool
@@ -115,23 +121,21 @@ class Rejected(Event):
 
 
 @dataclass(slots=True)
-class Requeued(Event):
+class Requeued(_OfMessage):
     """A delivered message went back to its queue.
 
     `reason` is "rejected", "recovered", "channel closed", "connection closed" or "visibility timeout".
     """
 
-    message: int
     queue: str
     reason: str
     task_id: str | None = None
 
 
 @dataclass(slots=True)
-class DeadLettered(Event):
+class DeadLettered(_OfMessage):
     """A message went to its queue's dead-letter exchange; `reason` as in x-death."""
 
-    message: int
     queue: str
     exchange: str
     routing_key: str
@@ -140,10 +144,9 @@ class DeadLettered(Event):
 
 
 @dataclass(slots=True)
-class MessageExpired(Event):
+class MessageExpired(_OfMessage):
     """A message's or its queue's time to live ran out while it waited."""
 
-    message: int
     queue: str
     task_id: str | None = None
 
@@ -152,53 +155,50 @@ class MessageExpired(Event):
 
 
 @dataclass(slots=True)
-class Received(Event):
-    """A worker took the task in (Celery's task_received)."""
-
+class _OfTask(Event):
     task_id: str
     task: str
+
+
+@dataclass(slots=True)
+class Received(_OfTask):
+    """A worker took the task in (Celery's task_received); `due` is its ETA by this worker's clock, virtual."""
+
     retries: int
     redelivered: bool
     eta: str | None = None
     expires: str | None = None
     delivery: int | None = None
+    due: float | None = None
 
 
 @dataclass(slots=True)
-class Scheduled(Event):
+class Scheduled(_OfTask):
     """A worker put the task into its timer, to wait until `due` (virtual seconds since the start)."""
 
-    task_id: str
-    task: str
     due: float
 
 
 @dataclass(slots=True)
-class Accepted(Event):
+class Accepted(_OfTask):
     """A worker's main process heard that a pool process has taken the task; `child` names it."""
 
-    task_id: str
-    task: str
     child: str
 
 
 @dataclass(slots=True)
-class Started(Event):
+class Started(_OfTask):
     """The task begins to run (Celery's task_prerun), in a pool process."""
 
-    task_id: str
-    task: str
     retries: int
     redelivered: bool = False
     delivery: int | None = None
 
 
 @dataclass(slots=True)
-class Finished(Event):
+class Finished(_OfTask):
     """The run of a task is over (Celery's task_postrun); `state` is what the run came to."""
 
-    task_id: str
-    task: str
     state: str
 
 
@@ -211,57 +211,60 @@ class StateStored(Event):
 
 
 @dataclass(slots=True)
-class HookCalled(Event):
+class HookCalled(_OfTask):
     """A hook of the task's class was called: before_start, on_success, on_failure, on_retry or after_return."""
 
-    task_id: str
-    task: str
     hook: str
 
 
 @dataclass(slots=True)
-class Succeeded(Event):
+class Succeeded(_OfTask):
     """Celery's task_success."""
-
-    task_id: str
-    task: str
 
 
 @dataclass(slots=True)
-class Failed(Event):
+class Failed(_OfTask):
     """Celery's task_failure; from the worker's main process for a lost or timed-out task."""
 
-    task_id: str
-    task: str
     exception: str
     text: str
 
 
 @dataclass(slots=True)
-class Retried(Event):
+class RetryAsked(_OfTask):
+    """A task asks to be run again (Task.retry), `delay` seconds from now.
+
+    `source` of the delay: "backoff" (autoretry_for, retry_backoff), "countdown", "eta" or "default" (of the task).
+    `max_retries` holds for this retry; `backoff` (the factor, or None), `backoff_max` and `jitter` are the task's own.
+    """
+
+    retries: int
+    delay: float
+    source: str
+    max_retries: int | None = None
+    backoff: int | None = None
+    backoff_max: int | None = None
+    jitter: bool = False
+
+
+@dataclass(slots=True)
+class Retried(_OfTask):
     """Celery's task_retry."""
 
-    task_id: str
-    task: str
     reason: str
     retries: int
 
 
 @dataclass(slots=True)
-class Revoked(Event):
+class Revoked(_OfTask):
     """A worker discarded or terminated a revoked task (Celery's task_revoked)."""
 
-    task_id: str
-    task: str
     terminated: bool
 
 
 @dataclass(slots=True)
-class Expired(Event):
+class Expired(_OfTask):
     """A worker discarded a task whose `expires` had passed (Celery's task_revoked with expired=True)."""
-
-    task_id: str
-    task: str
 
 
 @dataclass(slots=True)
@@ -382,9 +385,8 @@ class Fault(Event):
 def _kinds(root: type[Event]) -> dict[str, type[Event]]:
     found = {}
     for kind in root.__subclasses__():
-        found[kind.__name__] = kind
-        found.update(_kinds(kind))
-    return found
+        found.update({kind.__name__: kind, **_kinds(kind)})
+    return {name: kind for name, kind in found.items() if not name.startswith("_")}
 
 
 #: Each kind of event by the name of its class, which is also its name in trace files and scenarios.

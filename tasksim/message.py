@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-__all__ = ["Content", "Message", "Serials"]
+__all__ = ["Content", "Message", "Serials", "due_of"]
+
+
+def due_of(eta: object, now: float, wall: float) -> float | None:
+    """An ETA as virtual seconds since the start; None for none, or for what is no moment.
+
+    Args:
+        eta: ISO 8601, as in a message's header; without a time zone it is UTC, as Celery reads it.
+        now: virtual seconds since the start.
+        wall: what the reader's clock shows now, in seconds since 1970.
+    """
+    if not isinstance(eta, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(eta)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(now + moment.timestamp() - wall, 6)
 
 
 class Serials:
     """Counters shared by all servers of a simulation, so that a number means one thing in the whole trace."""
 
-    __slots__ = ("connection", "delivery", "message")
+    __slots__ = ("channel", "connection", "delivery", "message")
 
     def __init__(self) -> None:
         self.message: Callable[[], int] = count(1).__next__
         self.delivery: Callable[[], int] = count(1).__next__
         self.connection: Callable[[], int] = count(1).__next__
+        self.channel: Callable[[], int] = count(1).__next__
 
 
 class Content:

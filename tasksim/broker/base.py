@@ -100,3 +100,7 @@ class Shared:
         self.served: dict[Queue, None] = {}
         self.flowing: dict[Queue, None] = {}
         self.number: Callable[[], int] = count(1).__next__
+
+    def wall(self) -> float:
+        """The time of day, in seconds since 1970."""
+        return (self.epoch_ns + self.timers.now_ns) / SECOND

@@ -47,7 +47,8 @@ def _deliver(world: WatchedWorld) -> object:
 
     def _deliver(transport: Any, message: Any, queue: str) -> Any:
         if "task" in message["headers"]:
-            watch.delivered(transport.Channel, message, queue)
+            channel = next((one for one in transport.channels if queue in one.active_queues), None)
+            watch.delivered(channel or transport.Channel, message, queue, channel is not None)
         return original(transport, message, queue)
 
     return _deliver
@@ -59,7 +60,7 @@ def _get(world: WatchedWorld) -> object:
     def _get(channel: Any, queue: str) -> Any:
         message = original(channel, queue)
         if "task" in message["headers"]:
-            watch.delivered(channel, message, queue)
+            watch.delivered(channel, message, queue, consuming=False)
         return message
 
     return _get

@@ -12,9 +12,11 @@ Messages without a task (remote control, events) are not recorded.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tasksim.broker.snapshot import QueueRow
 from tasksim.events import (
@@ -30,7 +32,7 @@ from tasksim.events import (
 )
 from tasksim.kernel.loop import Kernel
 from tasksim.kernel.process import Process
-from tasksim.message import Serials
+from tasksim.message import Serials, due_of
 from tasksim.network.redis import RedisServer, RedisServers
 
 __all__ = ["RedisWatch"]
@@ -104,6 +106,7 @@ class RedisWatch:
         self._held: dict[tuple[Process, str], deque[tuple[int, str]]] = {}
         self._reasons: dict[Process, str] = {}
         self._consumers: dict[Any, _Consumer] = {}
+        self._channels: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._counted: tuple[int, tuple[int, int]] = (-1, (0, 0))
         servers.hooks.pushed = self._pushed
         servers.hooks.gone = self._gone
@@ -115,9 +118,10 @@ class RedisWatch:
         headers = message["headers"]
         known = _Known(self._serials.message(), headers, channel)
         self._known[message["properties"]["delivery_tag"]] = known
+        now = self._now()
         self._record(
             Published(
-                self._now(),
+                now,
                 self._kernel.current.name,
                 known.number,
                 exchange or "",
@@ -126,11 +130,12 @@ class RedisWatch:
                 known.task,
                 headers.get("retries"),
                 headers.get("eta"),
+                due_of(headers.get("eta"), now, time.time()),
             )
         )
 
-    def delivered(self, channel: Any, message: Any, queue: str) -> None:
-        """A process took a message out of a queue."""
+    def delivered(self, channel: Any, message: Any, queue: str, consuming: bool = True) -> None:
+        """A process took a message out of a queue: a channel that consumes from it, or one that fetched it."""
         headers, properties = message["headers"], message["properties"]
         tag = properties["delivery_tag"]
         known = self._known.get(tag)
@@ -142,7 +147,16 @@ class RedisWatch:
         self._held.setdefault((process, tag), deque()).append((delivery, queue))
         again = bool(headers.get("redelivered") or properties["delivery_info"].get("redelivered"))
         kind = Redelivered if again else Delivered
-        self._record(kind(self._now(), process.name, known.number, delivery, queue, known.task_id, known.task, again))
+        what = known.number, delivery, queue, known.task_id, known.task, again
+        window = self._window(channel) if consuming else (None, 0)
+        self._record(kind(self._now(), process.name, *what, *window))
+
+    def _window(self, channel: Any) -> tuple[int, int]:
+        """The channel's number, and how many unacknowledged deliveries it may hold."""
+        serial = self._channels.get(channel)
+        if serial is None:
+            serial = self._channels[channel] = self._serials.channel()
+        return serial, channel.qos.prefetch_count
 
     def settled(self, tag: str, requeue: bool | None) -> None:
         """The running process acknowledged (`requeue` is None) or rejected what it was given first by this tag."""

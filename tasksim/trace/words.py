@@ -94,6 +94,7 @@ WORDS: dict[type[e.Event], Callable[[Any], tuple[str, str]]] = {
     e.HookCalled: lambda x: ("hook", x.hook),
     e.Succeeded: lambda _: ("succeeded", ""),
     e.Failed: lambda x: ("failed", f"{x.exception}: {x.text}" if x.text else x.exception),
+    e.RetryAsked: lambda x: ("asks to retry", f"in {seconds(x.delay)} s ({x.source})"),
     e.Retried: lambda x: ("retried", f"retries {x.retries}: {x.reason}"),
     e.Revoked: lambda x: ("revoked", "terminated" if x.terminated else ""),
     e.Expired: lambda _: ("expired", ""),

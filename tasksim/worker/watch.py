@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+import celery.app.task
 import celery.backends.base
 import celery.backends.rpc
 import celery.beat
@@ -14,6 +16,7 @@ import kombu.asynchronous.timer
 from celery import signals
 
 from tasksim import events
+from tasksim.message import due_of
 from tasksim.patching.table import Row
 from tasksim.worker.world import World
 
@@ -60,11 +63,12 @@ class Watch:
     def _received(self, request: Any, **_: Any) -> None:
         information = request.delivery_info
         headers = request.request_dict
+        now, eta = self._now(), headers.get("eta")
         self._record(
             events.Received(
-                *self._where(), request.id, request.name, headers.get("retries") or 0,
-                bool(information.get("redelivered")), headers.get("eta"), _text(headers.get("expires")),
-                self._world.deliveries.get(request.id),
+                now, self._kernel.current.name, request.id, request.name, headers.get("retries") or 0,
+                bool(information.get("redelivered")), eta, _text(headers.get("expires")),
+                self._world.deliveries.get(request.id), None if eta is None else due_of(eta, now, time.time()),
             )
         )  # fmt: skip
 
@@ -153,6 +157,41 @@ def _scheduled(world: World) -> object:
     return call_at
 
 
+def _retry(world: World) -> object:
+    real = celery.app.task.Task.retry
+
+    def retry(
+        self: Any, args: Any = None, kwargs: Any = None, exc: Any = None, throw: Any = True, eta: Any = None,
+        countdown: Any = None, max_retries: Any = None, **options: Any,
+    ) -> Any:  # fmt: skip
+        if not self.request.called_directly:
+            automatic = sys._getframe(1).f_globals.get("__name__") == "celery.app.autoretry"
+            world.record(_retry_asked(world, self, automatic, eta, countdown, max_retries))
+        return real(self, args, kwargs, exc, throw, eta, countdown, max_retries, **options)
+
+    return retry
+
+
+def _retry_asked(
+    world: World, task: Any, automatic: bool, eta: Any, countdown: Any, max_retries: Any
+) -> events.RetryAsked:
+    """What was asked for, and what the task itself says of its retries."""
+    backoff = float(getattr(task, "retry_backoff", False) or 0)
+    # Celery's own defaults, celery/app/autoretry.py
+    own = (int(max(1.0, backoff)), int(getattr(task, "retry_backoff_max", 600)), getattr(task, "retry_jitter", True))
+    if countdown is not None:
+        source, delay = "backoff" if automatic and backoff else "countdown", countdown
+    elif eta:
+        source, delay = "eta", due_of(eta.isoformat(), 0.0, time.time()) or 0.0
+    else:
+        source, delay = "default", task.default_retry_delay
+    limit = task.max_retries if max_retries is None else max_retries
+    return events.RetryAsked(
+        world.now(), world.kernel.current.name, task.request.id, task.name, task.request.retries or 0,
+        float(delay or 0), source, limit, *((own[0], own[1], bool(own[2])) if backoff else ()),
+    )  # fmt: skip
+
+
 def _store_result(owner: Any) -> Callable[[World], object]:
     def make(world: World) -> object:
         real = owner.store_result
@@ -194,6 +233,7 @@ _WHY = "leaves an event, and goes on as shipped"
 ROWS = (
     Row("celery.worker.request:Request.on_accepted", _WHY, _accepted),
     Row("kombu.asynchronous.timer:Timer.call_at", _WHY, _scheduled),
+    Row("celery.app.task:Task.retry", _WHY, _retry),
     Row("celery.backends.base:Backend.store_result", _WHY, _store_result(celery.backends.base.Backend)),
     Row("celery.backends.rpc:RPCBackend.store_result", _WHY, _store_result(celery.backends.rpc.RPCBackend)),
     Row("celery.beat:Scheduler.apply_async", _WHY, _beat_sends),

@@ -80,7 +80,7 @@ def test_a_message_is_published_queued_delivered_and_acknowledged(world: KombuWo
     assert world.seen(*MESSAGES) == [
         Published(1.5, "client", 1, "", "celery", "id-a", "app.add", 0, None),
         Queued(1.5, "client", 1, "celery", "id-a"),
-        Delivered(1.5, "w1", 1, 1, "celery", "id-a", "app.add", False),
+        Delivered(1.5, "w1", 1, 1, "celery", "id-a", "app.add", False, channel=1),
         Acked(1.5, "w1", 1, 1, "celery", "id-a"),
     ]
 
@@ -280,7 +280,7 @@ def test_watching_costs_little(world: KombuWorld) -> None:
     for _ in range(rounds):
         watch.published(channel, message, "", "celery")
         watch._pushed(world.kernel.driver, b"celery", (value,))
-        watch.delivered(channel, message, "celery")
+        watch.delivered(channel, message, "celery", consuming=False)
         watch.settled("tag", None)
     micros = (time.process_time() - began) / rounds / 4 * 1e6
     assert micros < (25 if sys.gettrace() else 12)

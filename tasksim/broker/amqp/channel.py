@@ -37,6 +37,7 @@ class Channel:
         confirming: publisher confirms are on; `published` is the last sequence number.
         declared: the queue that an empty name means (spec 1.7.2.1).
         closing: the server has closed it and waits for close-ok; all else is ignored.
+        serial: its number in events; 0 until it has delivered one.
     """
 
     def __init__(self, connection: ServerConnection, number: int) -> None:
@@ -53,6 +54,7 @@ class Channel:
         self.transaction: Transaction | None = None
         self.declared = ""
         self.closing = False
+        self.serial = 0
         self._tag = 0
         self._tick: Any = None
         self._tick_from_ns = 0
@@ -88,6 +90,7 @@ class Channel:
                 message.task_id,
                 message.task,
                 message.redelivered,
+                *self._window(consumer, number),
             )
         )
         self._tag = tag = self._tag + 1
@@ -104,6 +107,15 @@ class Channel:
                 self._tick_from_ns = shared.timers.now_ns
                 self._set_tick()
         return tag
+
+    def _window(self, consumer: Consumer | None, number: int) -> tuple[int | None, int, bool]:
+        """For the event: the channel, how much may be unacknowledged, and whether that is the consumer's own limit."""
+        if consumer is None or not number:
+            return None, 0, False
+        if not self.serial:
+            self.serial = self.shared.serials.channel()
+        own = bool(consumer.prefetch) and not self.limit
+        return self.serial, consumer.prefetch if own else self.limit, own
 
     # --- back
 

@@ -10,7 +10,7 @@ from tasksim.broker.amqp.channel import Channel
 from tasksim.broker.amqp.queue import Queue
 from tasksim.broker.amqp.refusals import Refusal, describe, failed, not_found
 from tasksim.events import Dropped, Published, Returned
-from tasksim.message import Message
+from tasksim.message import Message, due_of
 
 __all__ = ["confirm_select", "publish", "spread"]
 
@@ -33,8 +33,10 @@ def publish(channel: Channel, args: tuple[Any, ...], content: m.Content | None) 
     message = Message(number, exchange, key, properties, content.body)
     if expiration is not None:
         message.expiration_ms = _milliseconds(expiration)
-    task = message.task_id, message.task, message.retries, message.eta
-    shared.record(Published(shared.now(), channel.owner, message.number, exchange, key, *task))
+    now = shared.now()
+    due = None if message.eta is None else due_of(message.eta, now, shared.wall())
+    task = message.task_id, message.task, message.retries, message.eta, due
+    shared.record(Published(now, channel.owner, message.number, exchange, key, *task))
     queues = channel.vhost.route(message)
     if channel.transaction is not None:
         channel.transaction.published.append((message, queues, mandatory))
