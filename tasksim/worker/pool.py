@@ -5,11 +5,13 @@ Only the fork itself is replaced, and the names through which they reach descrip
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import signal
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -158,6 +160,11 @@ def _parent_death_signal(world: World) -> object:
     return set_signal
 
 
+def _finalize(_: World) -> object:
+    _, _, debug, _ = multiprocessing.util.Finalize.__call__.__defaults__  # type: ignore[attr-defined]
+    return None, multiprocessing.util._finalizer_registry, debug, os.getpid  # type: ignore[attr-defined]
+
+
 def _nothing(_: World) -> object:
     return lambda *_, **__: None
 
@@ -204,7 +211,18 @@ ROWS = (
     ),
     Row("billiard.process:sys", "a child closes its standard input", _standard_streams),
     Row("billiard.process:logging", "a child renews the locks of all loggers", _no_loggers),
-    Row("billiard.util:_finalizer_registry", "a child clears it, and the parent's would run at exit", lambda _: {}),
+    Row("billiard.util:_finalizer_registry", "a child clears it, and the parent's would be gone", lambda _: {}),
+    Row("multiprocessing.util:_finalizer_registry", "what a dead process has left would run at exit", lambda _: {}),
+    Row(
+        "multiprocessing.util:_afterfork_registry",
+        "objects of simulated processes would be told of real forks",
+        lambda _: weakref.WeakValueDictionary(),
+    ),
+    Row(
+        "billiard.sharedctypes:_new_value",
+        "each worker would map a real file to share numbers with its children",
+        lambda _: lambda type_: type_(),
+    ),
     Row("billiard.util:_run_after_forkers", _OTHERS, _nothing),
     Row("billiard.util:_exit_function", _OTHERS, _nothing),
     Row("celery.platforms:_set_pdeathsig", "the test process itself would get PR_SET_PDEATHSIG", _parent_death_signal),
@@ -273,4 +291,9 @@ PROCESS_ROWS = (
     _inside(signal, "signal", lambda world: world.unix.set_handler),
     _inside(signal, "getsignal", lambda world: world.unix.get_handler),
     _inside(signal, "pthread_sigmask", lambda world: world.unix.set_mask),
+    Row(
+        "multiprocessing.util:Finalize.__call__.__defaults__",
+        "what a pool does at its end, it does in a simulated process only",
+        _finalize,
+    ),
 )

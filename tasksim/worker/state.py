@@ -22,6 +22,7 @@ import billiard.pool
 import billiard.process
 import celery._state
 import celery.app.trace
+import celery.bootsteps
 import celery.concurrency.prefork as prefork
 import celery.utils.log
 import celery.worker.consumer.consumer as consumer
@@ -248,11 +249,30 @@ def _fanout_queues(world: World) -> object:
     return forwarding_class(dict, _Own(world, "kombu.fanout_queues", dict))()
 
 
+def _resolve_requirements(world: World) -> object:
+    real = celery.bootsteps.Blueprint._firstpass
+    seen: set[type] = set()
+
+    def first_pass(self: Any, steps: Any) -> None:
+        for step in steps.values():
+            if step not in seen:
+                seen.add(step)
+                world.patches.set(step, "requires", step.requires)
+        real(self, steps)
+
+    return first_pass
+
+
 _WHY = "each process has its own in life"
 
 ROWS = (
     Row("kombu.pools:connections.__class__", _WHY, _pools("connections")),
     Row("kombu.pools:producers.__class__", _WHY, _pools("producers")),
+    Row(
+        "celery.bootsteps:Blueprint._firstpass",
+        "a worker's start writes into the classes of its steps: put back at the end",
+        _resolve_requirements,
+    ),
     Row("kombu.messaging:Consumer._tags", "consumer tags count from 1 in each process", _consumer_tags),
 )
 
