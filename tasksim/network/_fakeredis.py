@@ -59,6 +59,7 @@ class Store(FakeServer):
         blocked: in the order in which they blocked.
         writes: counts changes of keys.
         touched: keys that changed since the blocked clients were last served; `all_touched` means any key.
+        restricted: somebody has used an ACL command: from then on it is asked who may do what.
     """
 
     lock: Any
@@ -80,6 +81,17 @@ class Store(FakeServer):
         self.blocked: dict[Any, Blocked] = {}
         self.touched: set[bytes] = set()
         self.all_touched = False
+        self.restricted = False
+        self._told = (-1, 0)
+
+    def tell_time(self) -> None:
+        """Let every database know what time it is."""
+        moment = self.kernel.agenda.now_ns, len(self.dbs)
+        if moment != self._told:
+            self._told = moment
+            now = time.time()
+            for keyspace in self.dbs.values():
+                keyspace.time = now
 
     def serve(self) -> None:
         """Let the blocked clients try again, in the order in which they blocked."""

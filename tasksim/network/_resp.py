@@ -123,31 +123,28 @@ class Commands:
             ProtocolError: it does not begin as a command does.
         """
         data, at = self._data, self._at
-        end = data.find(b"\r\n", at)
+        find = data.find
+        end = find(b"\r\n", at)
         if end < 0:
             return None
         position = end + 2
         if data[at] != 0x2A:  # "*": anything else is an inline command
             self._at = position
             return data[at:end].split()
-        fields = []
-        for _ in range(_number(data[at + 1 : end])):
-            end = data.find(b"\r\n", position)
-            if end < 0:
-                return None
-            if data[position] != 0x24:  # "$"
-                raise ProtocolError(f"expected '$', got '{chr(data[position])}'")
-            start = end + 2
-            position = start + _number(data[position + 1 : end]) + 2
-            if position > len(data):
-                return None
-            fields.append(data[start : position - 2])
+        fields, length = [], len(data)
+        try:
+            for _ in range(int(data[at + 1 : end])):
+                end = find(b"\r\n", position)
+                if end < 0:
+                    return None
+                if data[position] != 0x24:  # "$"
+                    raise ProtocolError(f"expected '$', got '{chr(data[position])}'")
+                start = end + 2
+                position = start + int(data[position + 1 : end]) + 2
+                if position > length:
+                    return None
+                fields.append(data[start : position - 2])
+        except ValueError:
+            raise ProtocolError("invalid bulk length") from None
         self._at = position
         return fields
-
-
-def _number(digits: bytes) -> int:
-    try:
-        return int(digits)
-    except ValueError:
-        raise ProtocolError("invalid bulk length") from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 import uuid
+from _thread import get_ident
 from collections.abc import Callable, Iterable, Iterator, MutableSet
 from typing import Any, Self
 
@@ -164,8 +164,6 @@ class SortedSet(OrderedSet):
 
 #: Modules whose sets are iterated; a global named `set` shadows the builtin for their calls of `set()`.
 _MODULES = (
-    "kombu.transport.redis",
-    "kombu.transport.virtual.base",
     "kombu.connection",
     "kombu.resource",
     "celery.beat",
@@ -178,7 +176,12 @@ _MODULES = (
     "celery.backends.base",
     "celery.backends.redis",
 )
-_LOOPS = ("kombu.asynchronous.hub", "celery.concurrency.asynpool")
+_LOOPS = (
+    "kombu.asynchronous.hub",
+    "kombu.transport.redis",
+    "kombu.transport.virtual.base",
+    "celery.concurrency.asynpool",
+)
 
 
 def _claim_steps(_: World) -> object:
@@ -265,10 +268,10 @@ def _object_id(world: World) -> object:
 
 
 def _load_average(world: World) -> object:
-    real, kernel, ours = os.getloadavg, world.kernel, threading.get_ident()
+    real, kernel, ours = os.getloadavg, world.kernel, get_ident()
 
     def getloadavg() -> tuple[float, float, float]:
-        if kernel.current is kernel.driver or threading.get_ident() != ours:
+        if kernel.current is kernel.driver or get_ident() != ours:
             return real()
         return 0.0, 0.0, 0.0
 
@@ -279,7 +282,7 @@ _make_set: Callable[[World], object] = lambda _: OrderedSet  # noqa: E731
 
 ROWS = (
     *(Row(f"{module}:set", "iterated sets of strings or objects", _make_set, new=True) for module in _MODULES),
-    *(Row(f"{module}:set", "iterated sets of descriptors", lambda _: LoopSet, new=True) for module in _LOOPS),
+    *(Row(f"{module}:set", "iterated sets of descriptors, channels and tags", lambda _: LoopSet, new=True) for module in _LOOPS),
     Row("kombu.entity:set", "a queue's bindings are made in the order of a set", lambda _: SortedSet, new=True),
     Row("celery.bootsteps:Blueprint.claim_steps", "steps come from a set of classes", _claim_steps),
     Row("celery.worker.worker:WorkController.setup_includes", "`include` comes from a set of names", _setup_includes),
