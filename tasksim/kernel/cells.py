@@ -60,13 +60,13 @@ class Cells:
         process.bodies.append((owner, owner.__dict__))
 
     def separate(self, processes: list[Process], owner: Any, *, fork: Make) -> None:
-        """Give the running process a `__dict__` of its own, a copy, where all have shared one so far."""
+        """Give each process a `__dict__` of its own, a copy, where all have shared one so far; the driver keeps that."""
         shared = owner.__dict__
         self._fork_body[id(owner)] = fork
         self._fresh_bodies.append((owner, lambda: fork(shared)))
         for process in processes:
             if process is not self.running:
-                process.bodies.append((owner, shared))
+                process.bodies.append((owner, shared if process is self._driver else fork(shared)))
         owner.__dict__ = fork(shared)
         self.running.bodies.append((owner, owner.__dict__))
 
