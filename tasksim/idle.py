@@ -13,6 +13,7 @@ from tasksim import events
 from tasksim.errors import NothingLeftToDo, Spinning, Stuck
 from tasksim.events import Delivered, Disconnected, Event, Finished, Scheduled, Started
 from tasksim.kernel.loop import SECOND
+from tasksim.kernel.process import Process
 from tasksim.worker.host import BOOTING, STOPPING, UP
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 RECONNECT_NS = 5 * SECOND
 #: Somebody who sleeps at least so long (seconds) means it; shorter sleeps are taken for polling.
 LONG_SLEEP_NS = 60 * SECOND
+#: With latency a message is in nobody's hands on its way: published and not arrived, or taken from Redis and
+#: not yet put down as unacknowledged. So rest has to last for so many latencies.
+TRIPS = 4
+#: A worker notices within so long that a pool process has died in the middle of a task: billiard looks every five
+#: seconds and gives the task ten more.
+NOTICE_NS = 20 * SECOND
 #: What ends a task.
 _ENDS = (Finished, events.Succeeded, events.Failed, events.Expired, events.Revoked)
 
@@ -32,30 +39,46 @@ class Progress:
     Attributes:
         until_idle: the driver waits for the end of all work.
         planned: how many planned actions (faults, calls) are still to come at a given time.
+        scripts: processes of the test's own; those that live do something.
     """
 
     def __init__(self, world: World) -> None:
         self._world, self._kernel, self._limits = world, world.kernel, world.limits
         self.until_idle = False
         self.planned = 0
-        self.scripts = 0
+        self.scripts: list[Process] = []
         self._interrupted: dict[str, int] = {}
         self._idle_since: int | None = None
         self._events_seen, self._last_event_ns = -1, 0
         self._next_look_ns = self._eta_ns = 0
+        self._rest = -1, 0
+        self._bodies: dict[str, str] = {}
+        self._lost: dict[str, str] = {}
         self._handings: dict[int, list[int]] = {}
         self._second = -1
         self._kernel.before_advance = self._before_advance
         world.trace.subscribe(Disconnected, self._disconnected)
         world.trace.subscribe(Delivered, self._count_delivery)
         world.trace.subscribe(Scheduled, self._scheduled)
+        self._watch_losses()
 
     # --- idle
+
+    def _rest_lasts(self) -> bool:
+        """Has it been idle for long enough that nothing can be on its way?"""
+        kernel, trips_ns = self._kernel, TRIPS * self._world.network.latency_ns_max
+        if not trips_ns:
+            return True
+        events_seen = len(self._world.trace)
+        if events_seen != self._rest[0]:
+            self._rest = events_seen, kernel.now_ns
+            kernel.at(kernel.now_ns + trips_ns, lambda: None)
+        return kernel.now_ns - self._rest[1] >= trips_ns
 
     def is_idle(self) -> bool:
         """Is there nothing left to do?"""
         world = self._world
-        if world.running or self.planned or self.scripts:
+        if world.running or self.planned or self._lost or any(not script.dead for script in self.scripts):
             return False
         if any(server.waiting() for server in world.amqp.all()):
             return False
@@ -73,13 +96,46 @@ class Progress:
     def _disconnected(self, event: Event) -> None:
         self._interrupted[event.process] = self._kernel.now_ns + RECONNECT_NS
 
+    # --- tasks whose pool process died: their worker has still to find out
+
+    def _watch_losses(self) -> None:
+        subscribe = self._world.trace.subscribe
+        subscribe(Started, self._body_began)
+        subscribe(events.ProcessEnded, self._process_ended)
+        subscribe(events.WorkerDown, self._worker_ended)
+        for kind in (Finished, events.Failed, events.Revoked):
+            subscribe(kind, self._task_ended)
+
+    def _body_began(self, event: Event) -> None:
+        assert isinstance(event, Started)
+        self._bodies[event.process] = event.task_id
+
+    def _task_ended(self, event: Event) -> None:
+        task_id = getattr(event, "task_id", "")
+        self._lost.pop(task_id, None)
+        for process, running in list(self._bodies.items()):
+            if running == task_id:
+                del self._bodies[process]
+
+    def _process_ended(self, event: Event) -> None:
+        task_id = self._bodies.pop(event.process, None)
+        worker = event.process.partition("/")[0]
+        handle = self._world.hosts.workers.get(worker)
+        if task_id is not None and handle is not None and not handle.process.dead:
+            self._lost[task_id] = worker
+            self._kernel.at(self._kernel.now_ns + NOTICE_NS, self._lost.pop, task_id, None)
+
+    def _worker_ended(self, event: Event) -> None:
+        for task_id in [one for one, worker in self._lost.items() if worker == event.process]:
+            del self._lost[task_id]
+
     # --- before the clock moves
 
     def _before_advance(self, due_ns: int | None) -> bool:
         kernel, driver = self._kernel, self._kernel.driver_thread
         if not kernel.is_parked(driver):
             return False
-        if self.until_idle and self.is_idle():
+        if self.until_idle and self.is_idle() and self._rest_lasts():
             self.until_idle = False
             kernel.wake(driver)
             return True

@@ -155,6 +155,7 @@ class World:
             self.patches.install(eager.ROWS, self)
         self.apps.begin(self._settings)
         self.watch.on_worker_up, self.watch.on_worker_stopping = self.hosts.became_up, self.hosts.is_stopping
+        self.watch.on_beat_up = self.hosts.beat_became_up
         self.unix.on_start, self.unix.on_exit = self.hosts.started, self._ended
         self.watch.connect()
         self.watchdog.start()
@@ -248,6 +249,14 @@ class World:
     def brokers(self) -> list[Any]:
         """The servers that the app's broker settings reach, as far as anybody has connected."""
         return list(self.amqp.all()) if self.rules == settings.AMQP else list(self.redis.all())
+
+    def find_broker(self) -> None:
+        """Let the server of the app's broker URL be there, even if nobody has connected to it yet."""
+        broker = self.app.connection_for_write()
+        if self.rules == settings.AMQP:
+            self.amqp.at(broker.hostname or "localhost", broker.port or 5672)
+        elif not self.redis.all():
+            self.redis.at(broker.hostname or "localhost", broker.port or 6379)
 
     def broker_names(self) -> list[str]:
         """Their names."""

@@ -131,6 +131,7 @@ class Faults(Timing):
         network, names = self._world.network, self._world.broker_names
 
         def act() -> None:
+            self._world.find_broker()
             network.refusing.update(names())
             if seconds is not None:
                 self._plan(self._world.now() + seconds, network.refusing.clear)
@@ -145,6 +146,7 @@ class Faults(Timing):
         """The broker goes down, and comes up again after `down` seconds with what is durable."""
 
         def act() -> None:
+            self._world.find_broker()
             servers = self._world.brokers()
             for server in servers:
                 server.stop()

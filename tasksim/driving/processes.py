@@ -27,12 +27,20 @@ class ScriptHandle:
         return self.process.dead
 
     def result(self) -> Any:
-        """Wait for its end; what it returned, or its exception raised here."""
+        """Wait for its end; what it returned, or its exception raised here.
+
+        Raises:
+            UsageError: it was killed, or exited, and so has no result.
+        """
         self._simulation.run_until(lambda: self.done)
         error = self.process.own.get("error")
         if error is not None:
             raise error
-        return self.outcome[0] if self.outcome else None
+        if not self.outcome:
+            code = os.waitstatus_to_exitcode(self.process.status or 0)
+            how = f"exited with {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
+            raise UsageError(f"{self.process.name} {how} and so has no result; ask `done` whether it has ended")
+        return self.outcome[0]
 
 
 class Processes(Timing):
@@ -61,8 +69,8 @@ class Processes(Timing):
             self._wait(lambda: name in hosts.workers and hosts.workers[name].state != BOOTING, 300.0)
             self._complain_about_the_dead()
 
-    def start_beat(self, *, at: float | None = None, **options: Any) -> None:
-        """Start beat as a process; its schedule file outlives it within the simulation."""
+    def start_beat(self, *, at: float | None = None, wait: bool = False, **options: Any) -> None:
+        """Start beat as a process; its schedule file outlives it within the simulation. `wait`: until it is ready."""
         self._ensure_begun()
         options.setdefault("schedule", str(self._world.directory() / "schedule"))
 
@@ -73,6 +81,8 @@ class Processes(Timing):
             start()
         else:
             self._plan(at, start)
+        if wait:
+            self._wait(lambda: self._beat_process in self._world.hosts.beats_up, 300.0)
 
     def stop_beat(self) -> int | None:
         """SIGTERM to beat; wait for its end and give its exit code."""
@@ -92,16 +102,12 @@ class Processes(Timing):
     def run_in(self, function: Callable[..., Any], *arguments: Any, name: str = "script") -> ScriptHandle:
         """Run a function in a simulated process of its own, such as a second client."""
         self._ensure_begun()
-        progress = self._progress
 
         def body() -> None:
-            progress.scripts += 1
-            try:
-                handle.outcome.append(function(*arguments))
-            finally:
-                progress.scripts -= 1
+            handle.outcome.append(function(*arguments))
 
         handle = ScriptHandle(self, self._world.unix.exec(name, body))
+        self._progress.scripts.append(handle.process)
         return handle
 
     @property

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from tasksim.errors import UsageError
 from tasksim.kernel.loop import SECOND, Kernel
 from tasksim.kernel.process import Process
 
@@ -176,6 +177,7 @@ class Network:
 
     Attributes:
         latency: seconds that a payload takes, one way.
+        latency_ns_max: the longest that it has been.
         wires: connections by number, until both ends know of their end.
         refusing: names of servers that accept no new connections.
     """
@@ -183,6 +185,7 @@ class Network:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.latency_ns = 0
+        self.latency_ns_max = 0
         self.wires: dict[int, Wire] = {}
         self.refusing: set[str] = set()
         self.on_connect: Callable[[], None] = lambda: None
@@ -195,7 +198,10 @@ class Network:
 
     @latency.setter
     def latency(self, seconds: float) -> None:
+        if seconds < 0:
+            raise UsageError(f"latency={seconds!r}: give seconds, 0 or more")
         self.latency_ns = round(seconds * SECOND)
+        self.latency_ns_max = max(self.latency_ns_max, self.latency_ns)
 
     def connect(self, server: Listener, client: ClientEnd) -> Wire:
         """Connect the running process to a server.

@@ -91,6 +91,7 @@ class Hosts:
         self._world = world
         self.workers: dict[str, WorkerHandle] = {}
         self._children: dict[str, int] = {}
+        self.beats_up: list[Process] = []
 
     # --- names
 
@@ -158,6 +159,10 @@ class Hosts:
         handle = self.of(self._world.kernel.current)
         if handle is not None:
             handle.state, handle.queues = UP, consumer.app.amqp.queues
+
+    def beat_became_up(self) -> None:
+        """Beat says that it begins."""
+        self.beats_up.append(self._world.kernel.current)
 
     def is_stopping(self) -> None:
         """A worker says that it has been told to stop."""

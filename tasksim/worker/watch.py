@@ -32,6 +32,7 @@ class Watch:
         self._world = world
         self._kernel, self._record, self._now = world.kernel, world.record, world.now
         self.on_worker_up: Callable[[Any], None] = lambda _: None
+        self.on_beat_up: Callable[[], None] = lambda: None
         self.on_worker_stopping: Callable[[], None] = lambda: None
         self._receivers = (
             (signals.task_received, self._received),
@@ -45,6 +46,7 @@ class Watch:
             (signals.task_unknown, self._unknown),
             (signals.worker_ready, self._ready),
             (signals.worker_shutting_down, self._shutting_down),
+            (signals.beat_init, self._beat_ready),
         )
 
     def connect(self) -> None:
@@ -118,6 +120,9 @@ class Watch:
         name = self._kernel.current.name
         self._record(events.WorkerUp(self._now(), name, name))
         self.on_worker_up(sender)
+
+    def _beat_ready(self, **_: Any) -> None:
+        self.on_beat_up()
 
     def _shutting_down(self, how: str = "", **_: Any) -> None:
         name = self._kernel.current.name

@@ -1,0 +1,375 @@
+"""Faults by hand: what they do, when, and to whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kombu import Queue
+
+from tasksim import Simulation
+from tasksim.errors import UsageError
+from tests.scene import AMQP, BROKERS, REDIS, make_app, sleeper
+
+SEEDS = range(4)
+both = pytest.mark.parametrize("broker", BROKERS)
+seeds = pytest.mark.parametrize("seed", SEEDS)
+near = pytest.approx
+
+
+def attempts(sim: Simulation, result: Any) -> list[tuple[str, float, str]]:
+    """Of one task: worker, start, what became of it."""
+    return [(one.worker, round(one.started, 1), one.state) for one in sim.trace.of(result).attempts]
+
+
+# --- kill
+
+
+@seeds
+@both
+def test_an_acknowledged_task_is_lost_with_its_worker(broker: str, seed: int) -> None:
+    app = make_app(broker)
+    task = sleeper(app)
+    with Simulation(app, workers=2, seed=seed) as sim:
+        result = task.delay(10)
+        sim.run(until=sim.started(task))
+        victim = sim.trace.of(result).attempts[0].worker
+        sim.kill(worker=victim, at=5)
+        sim.run()
+        assert attempts(sim, result) == [(victim, 0.0, "LOST")]
+        assert sim.workers[victim].state == "down"
+        assert sim.workers[victim].exitcode == -9
+        assert sim.workers[victim].children == []
+
+
+@seeds
+def test_on_rabbitmq_a_late_acknowledged_task_goes_to_the_other_worker_at_once(seed: int) -> None:
+    app = make_app(AMQP)
+    task = sleeper(app, acks_late=True)
+    with Simulation(app, workers=2, seed=seed) as sim:
+        result = task.delay(10)
+        sim.run(until=sim.started(task))
+        victim = sim.trace.of(result).attempts[0].worker
+        survivor = {"w1": "w2", "w2": "w1"}[victim]
+        sim.kill(worker=victim, at=5)
+        sim.run()
+        assert attempts(sim, result) == [(victim, 0.0, "LOST"), (survivor, 5.0, "SUCCESS")]
+        assert sim.trace.of(result).attempts[1].redelivered
+
+
+@seeds
+def test_on_redis_it_comes_back_when_the_visibility_timeout_has_passed(seed: int) -> None:
+    app = make_app(REDIS, broker_transport_options={"visibility_timeout": 60})
+    task = sleeper(app, acks_late=True)
+    with Simulation(app, workers=2, seed=seed) as sim:
+        result = task.delay(10)
+        sim.run(until=sim.started(task))
+        victim = sim.trace.of(result).attempts[0].worker
+        sim.kill(worker=victim, at=5)
+        sim.run()
+        first, second = attempts(sim, result)
+        assert first == (victim, 0.0, "LOST")
+        assert second[2] == "SUCCESS"
+        assert 60 <= second[1] <= 60 + 100  # kombu looks every ten seconds, and does something every tenth time
+
+
+@both
+def test_the_pool_process_of_a_task_can_be_killed_and_is_replaced(broker: str) -> None:
+    app = make_app(broker)
+    task = sleeper(app)
+    with Simulation(app) as sim:
+        result = task.delay(10)
+        sim.advance(3)
+        before = sim.workers["w1"].children
+        sim.kill(task=result)
+        sim.run()
+        assert sim.trace.of(result).state == "FAILURE"
+        assert type(result.result).__name__ == "WorkerLostError"
+        assert sim.workers["w1"].state == "up"
+        assert len(sim.workers["w1"].children) == len(before)
+        assert sim.workers["w1"].children != before
+        assert task.delay(1).get() == 1
+
+
+def test_the_pool_process_can_be_named_by_the_task() -> None:
+    app = make_app()
+    task = sleeper(app)
+    with Simulation(app) as sim:
+        result = task.delay(10)
+        sim.kill(task=task, at=3)
+        sim.run()
+        assert attempts(sim, result) == [("w1", 0.0, "LOST")]
+
+
+def test_nothing_of_a_killed_task_runs_again() -> None:
+    app = make_app()
+    seen: list[str] = []
+
+    @app.task(shared=False)
+    def careful() -> None:
+        import time
+
+        try:
+            time.sleep(10)
+        except BaseException:
+            seen.append("except")
+            raise
+        finally:
+            seen.append("finally")
+
+    with Simulation(app) as sim:
+        careful.delay()
+        sim.kill(worker="w1", at=5)
+        sim.run()
+        sim.advance(60)
+    assert seen == []
+
+
+@seeds
+@both
+def test_a_kill_at_the_nth_event_hits_between_that_event_and_all_that_follows(broker: str, seed: int) -> None:
+    app = make_app(broker)
+    task = sleeper(app)
+    with Simulation(app, concurrency=1, seed=seed) as sim:
+        results = [task.delay(10) for _ in range(3)]
+        sim.kill(worker="w1", when=sim.started(task, nth=2))
+        sim.run()
+        assert [attempts(sim, result) for result in results] == [
+            [("w1", 0.0, "SUCCESS")], [("w1", 10.0, "LOST")], [],
+        ]  # fmt: skip
+        death = sim.trace.where("WorkerDown")[0]
+        assert death.time == sim.trace.where("Started")[1].time
+
+
+@seeds
+def test_a_kill_between_the_work_and_the_ack_lets_the_work_be_done_twice(seed: int) -> None:
+    app = make_app()
+    task = sleeper(app, acks_late=True)
+    with Simulation(app, workers=2, seed=seed) as sim:
+        result = task.delay(10)
+        sim.run(until=sim.started(task))
+        victim = sim.trace.of(result).attempts[0].worker
+        sim.kill(worker=victim, when=sim.finished(task))
+        sim.run()
+        assert [state for _, _, state in attempts(sim, result)] == ["SUCCESS", "SUCCESS"]
+
+
+def test_a_worker_starts_again_under_its_name() -> None:
+    app = make_app()
+    task = sleeper(app, acks_late=True)
+    with Simulation(app) as sim:
+        result = task.delay(10)
+        sim.kill(worker="w1", at=5)
+        sim.start_worker("w1", at=20)
+        sim.run()
+        (first, second) = attempts(sim, result)
+        assert first == ("w1", 0.0, "LOST")
+        assert second[0] == "w1"
+        assert 20 < second[1] < 23
+        assert sim.workers["w1"].state == "up"
+        assert [event.process for event in sim.trace.where("Started")] == ["w1/1", "w1/3"]
+
+
+# --- stop
+
+
+@both
+def test_a_warm_stop_lets_the_task_end_and_takes_no_other(broker: str) -> None:
+    app = make_app(broker)
+    task = sleeper(app)
+    with Simulation(app, concurrency=1) as sim:
+        first, second = task.delay(10), task.delay(10)
+        sim.stop(worker="w1", at=3)
+        sim.run()
+        assert attempts(sim, first) == [("w1", 0.0, "SUCCESS")]
+        assert attempts(sim, second) == []
+        assert sim.workers["w1"].state == "down"
+        assert sim.workers["w1"].exitcode == 0
+        assert sim.queues["celery"].ready == 1
+
+
+@both
+def test_a_cold_stop_ends_the_task_in_the_middle(broker: str) -> None:
+    app = make_app(broker)
+    task = sleeper(app, acks_late=True)
+    with Simulation(app, concurrency=1) as sim:
+        result = task.delay(100)
+        sim.stop(worker="w1", how="cold", at=3)
+        sim.run_until(lambda: sim.workers["w1"].state == "down", limit=60)
+        assert attempts(sim, result)[0][2] != "SUCCESS"
+        assert sim.now < 20
+
+
+# --- connections
+
+
+@seeds
+@both
+def test_after_a_cut_the_worker_connects_again_and_works(broker: str, seed: int) -> None:
+    app = make_app(broker)
+    task = sleeper(app)
+    with Simulation(app, seed=seed) as sim:
+        sim.cut(worker="w1", at=5)
+        sim.run()
+        assert sim.trace.where("Disconnected", worker="w1")
+        sim.advance(10)
+        assert task.delay(1).get() == 1
+        assert sim.trace.where("Connected", worker="w1", time=lambda time: time >= 5)
+
+
+def test_a_late_acknowledged_task_is_delivered_again_when_its_connection_is_cut() -> None:
+    app = make_app()
+    task = sleeper(app, acks_late=True)
+    with Simulation(app, workers=2) as sim:
+        result = task.delay(10)
+        sim.run(until=sim.started(task))
+        victim = sim.trace.of(result).attempts[0].worker
+        sim.cut(worker=victim, at=5)
+        sim.run()
+        assert len(attempts(sim, result)) == 2
+
+
+@both
+def test_a_client_that_was_cut_connects_again(broker: str) -> None:
+    app = make_app(broker)
+    task = sleeper(app)
+    with Simulation(app) as sim:
+        assert task.delay(1).get() == 1
+        sim.cut(client=True)
+        assert task.delay(2).get() == 2
+
+
+def test_a_frozen_worker_hears_nothing_until_it_is_thawed() -> None:
+    app = make_app(broker_heartbeat=0)
+    task = sleeper(app)
+    with Simulation(app) as sim:
+        sim.freeze(worker="w1")
+        result = task.delay(1)
+        sim.thaw(worker="w1", at=30)
+        sim.run()
+        assert sim.trace.of(result).starts == [near(30, abs=0.01)]
+
+
+@both
+def test_a_broker_that_refuses_is_an_error_and_then_none(broker: str) -> None:
+    app = make_app(broker)
+    task = sleeper(app)
+    with Simulation(app) as sim:
+        sim.refuse(20)
+        with pytest.raises(Exception, match="refused"):
+            task.apply_async((1,), retry=False)
+        sim.advance(20)
+        assert task.delay(1).get() == 1
+
+
+@both
+def test_a_broker_refuses_also_before_anybody_has_connected(broker: str) -> None:
+    app = make_app(broker)
+    task = sleeper(app)
+    with Simulation(app, workers=0) as sim:
+        sim.refuse()
+        with pytest.raises(Exception, match="refused"):
+            task.apply_async((1,), retry=False)
+        sim.accept()
+        task.delay(1)
+        assert sim.queues["celery"].ready == 1
+
+
+def test_accept_may_come_at_a_time() -> None:
+    app = make_app()
+    task = sleeper(app)
+    with Simulation(app, workers=0) as sim:
+        sim.refuse()
+        sim.accept(at=60)
+        sim.advance(10)
+        with pytest.raises(Exception, match="refused"):
+            task.apply_async((1,), retry=False)
+        sim.run(until=60)
+        task.apply_async((1,), retry=False)
+
+
+@seeds
+def test_over_a_restart_of_rabbitmq_only_what_is_durable_and_persistent_lasts(seed: int) -> None:
+    app = make_app(task_queues=[Queue("celery"), Queue("volatile", durable=False)])
+    task = sleeper(app)
+    with Simulation(app, workers=0, seed=seed) as sim:
+        kept = task.apply_async((1,))
+        transient = task.apply_async((1,), delivery_mode="transient")
+        lost = task.apply_async((1,), queue="volatile")
+        sim.restart_broker(down=5)
+        sim.start_worker("w1", at=10)
+        sim.run()
+        assert [len(attempts(sim, one)) for one in (kept, transient, lost)] == [1, 0, 0]
+
+
+@seeds
+def test_over_a_restart_of_redis_everything_is_lost(seed: int) -> None:
+    app = make_app(REDIS)
+    task = sleeper(app)
+    with Simulation(app, workers=0, seed=seed) as sim:
+        task.delay(1)
+        sim.restart_broker(down=5)
+        sim.start_worker("w1", at=10)
+        sim.run(until=30)
+        assert sim.trace.starts == []
+
+
+@both
+def test_a_worker_comes_back_after_a_restart_of_the_broker(broker: str) -> None:
+    app = make_app(broker)
+    task = sleeper(app)
+    with Simulation(app) as sim:
+        sim.restart_broker(down=5, at=3)
+        sim.run(until=30)
+        assert sim.workers["w1"].state == "up"
+        result = task.delay(1)
+        assert result.get() == 1
+
+
+@both
+def test_latency_delays_each_message_one_way(broker: str) -> None:
+    app = make_app(broker)
+    task = sleeper(app)
+    with Simulation(app) as sim:
+        task.delay(0).get()
+        sim.latency = 0.25
+        assert sim.latency == 0.25
+        began = sim.now
+        result = task.delay(0)
+        sim.run()
+        # There and back again; redis-py waits for each answer.
+        assert 0.5 <= sim.trace.of(result).starts[0] - began <= 1.5
+
+
+# --- mistakes
+
+
+@pytest.mark.parametrize(
+    ("mistake", "remedy"),
+    [
+        (lambda sim: sim.kill(), "worker=NAME or task="),
+        (lambda sim: sim.kill(worker="w1", task="sleeper"), "worker=NAME or task="),
+        (lambda sim: sim.kill(worker="w9"), "the workers of this simulation: w1"),
+        (lambda sim: sim.kill(task="sleeper"), "no pool process runs sleeper"),
+        (lambda sim: sim.stop(worker="w1", how="softly"), "'warm'"),
+        (lambda sim: sim.stop(worker="w9"), "the workers of this simulation: w1"),
+        (lambda sim: sim.cut(), "worker=NAME or client=True"),
+        (lambda sim: sim.cut(worker="w1", client=True), "worker=NAME or client=True"),
+        (lambda sim: sim.cut(worker="w9"), "the workers of this simulation: w1"),
+        (lambda sim: sim.kill(worker="w1", at=1, when=sim.started()), "at= or when="),
+        (lambda sim: sim.kill(worker="w1", when=sim.on("Strated")), "did you mean Started"),
+        (lambda sim: sim.start_worker("w1"), "stop or kill it"),
+    ],
+)
+def test_a_mistake_is_told_with_what_would_be_right(mistake: Any, remedy: str) -> None:
+    app = make_app()
+    sleeper(app)
+    with Simulation(app) as sim, pytest.raises(UsageError, match=remedy.replace("(", r"\(")):
+        mistake(sim)
+
+
+def test_a_mistake_that_shows_only_later_is_told_where_the_test_waits() -> None:
+    with Simulation(make_app()) as sim:
+        sim.kill(worker="w9", at=5)
+        with pytest.raises(UsageError, match="w9"):
+            sim.run()
