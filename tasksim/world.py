@@ -35,7 +35,7 @@ from tasksim.trace.log import Trace
 from tasksim.unix.process import UnixProcess
 from tasksim.unix.system import Unix
 from tasksim.worker import app as worker_app
-from tasksim.worker import backend, eager, host, hub, order, pool, settings, state, tracer, watch
+from tasksim.worker import backend, eager, host, hub, order, pool, remains, settings, state, tracer, watch
 
 #: Where the clock stands when nothing else is said.
 DEFAULT_START = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
@@ -96,7 +96,8 @@ class World:
         agenda = self.kernel.agenda
         self.now: Callable[[], float] = lambda: (agenda.now_ns - LEAD_NS) / SECOND
         self.trace = Trace(metadata={"seed": self._seed})
-        self.record: Callable[[Event], None] = self.trace.record
+        self.recorder = remains.Recorder(self.trace.record)
+        self.record: Callable[[Event], None] = self.recorder.record
         self.sources, self.gate = entropy.make_sources(self.kernel), guard.Gate(self.kernel, self._allow)
         self.serials = Serials()
         self.running: dict[Any, str] = {}
@@ -220,6 +221,7 @@ class World:
                 steps.callback(gc.enable)
             if self._directory is not None:
                 steps.callback(self._directory.cleanup)
+            steps.callback(self._let_go)
             steps.callback(self._restore_environment)
             steps.callback(self.patches.restore)
             steps.callback(self.clocks.restore)
@@ -233,6 +235,12 @@ class World:
             steps.callback(self.locks.give_back)
             steps.callback(self.databases.end)
             steps.callback(self._end_processes)
+
+    def _let_go(self) -> None:
+        self.recorder.end()
+        self.trace = Trace()
+        self.ends = None
+        remains.let_go(self.kernel.buried, len(self._cells))
 
     def _restore_environment(self) -> None:
         for name in set(os.environ) - set(self._environment):

@@ -28,6 +28,7 @@ class Kernel:
     Attributes:
         current: the process that runs, or ran last.
         driver: the process of whoever made the kernel, a test usually.
+        buried: the dead.
         deliver: called with a process whose `pending` is not empty, in its thread, as that comes back from parking.
         thread_state: how to read and write what the interpreter keeps for each OS thread and each simulated thread has
             for itself, None at first: asyncio's running loop.
@@ -53,6 +54,7 @@ class Kernel:
         self._scheduler = make_scheduler(self._run)
         self._next_pid = FIRST_PID
         self.closed = False
+        self.buried: list[Process] = []
 
     @property
     def now_ns(self) -> int:
@@ -282,6 +284,7 @@ class Kernel:
     def bury(self, process: Process) -> None:
         """Nothing of this process runs again: not a thread, not a `finally`, not at interpreter exit."""
         process.dead = True
+        self.buried.append(process)
         for thread in process.threads:
             entry = self._parked.pop(thread, None)
             if entry is not None:

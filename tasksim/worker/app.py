@@ -21,7 +21,7 @@ from tasksim.worker.world import World
 logger = logging.getLogger("tasksim")
 
 #: Cached properties that a new program makes anew.
-_CACHED = ("amqp", "control", "events", "oid", "log")
+CACHED = ("amqp", "control", "events", "oid", "log")
 #: Those that a fork makes anew.
 _CACHED_AT_FORK = ("control", "events")
 
@@ -31,7 +31,7 @@ Body = dict[str, Any]
 def fresh_body(original: Body) -> Body:
     """The app as a program has it that has just imported it."""
     body = dict(original)
-    for name in _CACHED:
+    for name in CACHED:
         body.pop(name, None)
     body.update(
         _pool=None, _local=threading.local(), _backend_cache=None, clock=LamportClock(), use_fast_trace_task=False
@@ -129,7 +129,7 @@ class Apps:
     def end(self) -> None:
         """Keep what the test has set on the app; forget apps of simulated processes."""
         body = self._world.app.__dict__
-        known = {*self._original, *_CACHED, "_conf"}
+        known = {*self._original, *CACHED, "_conf"}
         self._original.update({name: value for name, value in body.items() if name not in known})
         if not self._protected and "_stackprotected" in vars(celery.app.task.Task):
             # As celery.app.trace.reset_worker_optimizations does; Task.__call__ itself is a row of `host.py`.

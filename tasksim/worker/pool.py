@@ -161,8 +161,9 @@ def _parent_death_signal(world: World) -> object:
 
 
 def _finalize(_: World) -> object:
-    _, _, debug, _ = multiprocessing.util.Finalize.__call__.__defaults__  # type: ignore[attr-defined]
-    return None, multiprocessing.util._finalizer_registry, debug, os.getpid  # type: ignore[attr-defined]
+    finalizers: Any = multiprocessing.util
+    _, _, debug, _ = finalizers.Finalize.__call__.__defaults__
+    return None, finalizers._finalizer_registry, debug, os.getpid
 
 
 def _nothing(_: World) -> object:

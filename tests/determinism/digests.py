@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def main() -> None:
             found = digests.setdefault(name, [])
             trace.save(arguments.folder / f"{name}.{len(found)}.jsonl")
             found.append(f"{trace.digest()} {trace.metadata.get('told', '')}")
-    print(json.dumps(digests))
+    sys.stdout.write(json.dumps(digests))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,11 @@ Digests = dict[str, dict[str, list[str]]]
 
 def _interpreter(folder: Path, hash_seed: str, *options: str) -> dict[str, list[str]]:
     folder.mkdir()
-    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'scenarios' / 'apps'}"}
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": hash_seed,
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'scenarios' / 'apps'}",
+    }
     command = [sys.executable, "-m", "tests.determinism.digests", str(folder), *options]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

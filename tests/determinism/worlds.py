@@ -40,7 +40,7 @@ def make_app(broker: str, backend: str, **settings: Any) -> Celery:
         drawn = [uuid.uuid1(), uuid.uuid4(), random.random(), os.urandom(4).hex(), random.choice("abcdef"), os.getpid()]
         return [str(one) for one in drawn]
 
-    @app.task(name="fails", shared=False, bind=True, max_retries=2, retry_backoff=1, retry_jitter=True, autoretry_for=(OSError,))
+    @app.task(name="fails", shared=False, bind=True, max_retries=2, autoretry_for=(OSError,), retry_backoff=1)
     def fails(self: Any) -> None:
         raise OSError(f"no luck in {os.getpid()}, {random.random():.6f}, {uuid.uuid4()}")
 
@@ -92,7 +92,9 @@ def many_bindings(broker: str, backend: str, seed: int) -> Trace:
     )  # fmt: skip
     work = app.tasks["work"]
     with Simulation(app, workers=2, concurrency=2, seed=seed, beat=True) as sim:
-        results = [work.apply_async((0.3,), routing_key=key) for key in ("things.a.all", "x.green", "blue.1.more", "all")]
+        results = [
+            work.apply_async((0.3,), routing_key=key) for key in ("things.a.all", "x.green", "blue.1.more", "all")
+        ]
         results.append(work.apply_async((30.0,), soft_time_limit=2, time_limit=4))
         sim.run(until=12.0)
         sim.restart_broker(down=3.0)

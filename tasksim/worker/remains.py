@@ -1,0 +1,50 @@
+"""What a finished simulation lets go.
+
+The frames of dead processes are kept for good, and with them whatever these reach: without this the trace and the
+connections of every simulation that an interpreter has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from celery import Celery, Task
+
+from tasksim.events import Event
+from tasksim.kernel.process import Process
+from tasksim.worker.app import CACHED
+
+_APP_STATE = (*CACHED, "_pool", "_local", "_backend_cache")
+
+
+class Recorder:
+    """The way from those who record to the trace; cut at the end."""
+
+    __slots__ = ("_take",)
+
+    def __init__(self, take: Callable[[Event], None]) -> None:
+        self._take = take
+
+    def record(self, event: Event) -> None:
+        """Hand an event over."""
+        self._take(event)
+
+    def end(self) -> None:
+        """From now on events go nowhere."""
+        self._take = lambda _: None
+
+
+def let_go(processes: Iterable[Process], user_cells: int) -> None:
+    """Drop what Celery and tasksim hold for processes that are dead; users' objects stay alive, as their frames do.
+
+    Args:
+        user_cells: how many cells, the last ones, are the user's.
+    """
+    for process in processes:
+        process.own = {name: value for name, value in process.own.items() if name == "error"}
+        process.cells = process.cells[-user_cells:] if user_cells else []
+        for owner, body in process.bodies:
+            if isinstance(owner, Celery):
+                for name in _APP_STATE:
+                    body.pop(name, None)
+        process.bodies = [(owner, body) for owner, body in process.bodies if isinstance(owner, (Celery, Task))]
