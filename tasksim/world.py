@@ -29,23 +29,26 @@ from tasksim.message import Serials
 from tasksim.network import amqp_seam
 from tasksim.network.redis import RedisServers
 from tasksim.network.wire import Network
-from tasksim.patching import clock, databases, entropy, guard, names, sqlite, standard
+from tasksim.patching import clock, databases, entropy, guard, names, sqlite, standard, threads
 from tasksim.patching.table import Patches, Row, find
 from tasksim.trace.log import Trace
 from tasksim.unix.process import UnixProcess
 from tasksim.unix.system import Unix
 from tasksim.worker import app as worker_app
 from tasksim.worker import backend, eager, host, hub, order, pool, remains, settings, state, tracer, watch
+from tasksim.worker.bodies import Bodies
 
 #: Where the clock stands when nothing else is said.
 DEFAULT_START = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
+#: The simulation that runs in this interpreter.
+_open: list[World] = []
 #: Workers boot in so many seconds before the start.
 LEAD_NS = 2 * SECOND
 
 #: Every place that is replaced in every simulation.
 ROWS: tuple[Row, ...] = (
-    *amqp_seam.ROWS, *entropy.ROWS, *guard.ROWS, *standard.ROWS, *pool.ROWS, *pool.PROCESS_ROWS, *hub.ROWS, *order.ROWS,
-    *state.ROWS, *worker_app.ROWS, *tracer.ROWS, *watch.ROWS, *host.ROWS, *backend.ROWS, *settings.ROWS,
+    *amqp_seam.ROWS, *entropy.ROWS, *guard.ROWS, *threads.ROWS, *standard.ROWS, *pool.ROWS, *pool.PROCESS_ROWS, *hub.ROWS,
+    *order.ROWS, *state.ROWS, *worker_app.ROWS, *tracer.ROWS, *watch.ROWS, *host.ROWS, *backend.ROWS, *settings.ROWS,
 )  # fmt: skip
 
 
@@ -76,12 +79,22 @@ class World:
     # --- up and down
 
     def set_up(self, begin: Callable[[], None]) -> None:
-        """Replace the real world; `begin` is called before the first simulated step."""
+        """Replace the real world; `begin` is called before the first simulated step.
+
+        Raises:
+            UsageError: another simulation runs in this interpreter.
+        """
+        if _open:
+            raise UsageError(
+                "a simulation is running already, and two cannot at one time. Has the test a marker or a fixture `sim` "
+                "and a `with Simulation(...)`, too?"
+            )
         self._make_parts()
         self.patches = Patches()
         self._environment = dict(os.environ)
         self._collecting = gc.isenabled()
         self.open = True
+        _open.append(self)
         try:
             self._install(begin)
         except BaseException:
@@ -99,8 +112,9 @@ class World:
         self.recorder = remains.Recorder(self.trace.record)
         self.record: Callable[[Event], None] = self.recorder.record
         self.sources, self.gate = entropy.make_sources(self.kernel), guard.Gate(self.kernel, self._allow)
+        self.threads = threads.Threads(self.kernel, self.gate)
         self.serials = Serials()
-        self.running: dict[Any, str] = {}
+        self.running = Bodies()
         self.deliveries: dict[str, int] = {}
         self.backends: list[weakref.ref[Any]] = []
         self.ends = eager.Ends(self.trace, self.running) if self.eager else None
@@ -155,6 +169,8 @@ class World:
         if self.eager:
             self.patches.install(eager.ROWS, self)
         self.apps.begin(self._settings)
+        modules = threads.modules_around({task.__module__ for task in self.app.tasks.values()})
+        threads.own_module_locks(self.threads, kernel.cells, self.patches, modules)
         self.watch.on_worker_up, self.watch.on_worker_stopping = self.hosts.became_up, self.hosts.is_stopping
         self.watch.on_beat_up = self.hosts.beat_became_up
         self.unix.on_start, self.unix.on_exit = self.hosts.started, self._ended
@@ -216,6 +232,7 @@ class World:
         if not self.open:
             return
         self.open = False
+        _open.remove(self)
         with contextlib.ExitStack() as steps:  # the last first
             if self._collecting:
                 steps.callback(gc.enable)

@@ -60,7 +60,7 @@ class Cells:
         process.bodies.append((owner, owner.__dict__))
 
     def separate(self, processes: list[Process], owner: Any, *, fork: Make) -> None:
-        """Give each process a `__dict__` of its own, a copy, where all have shared one so far; the driver keeps that."""
+        """Give each process its own `__dict__`, a copy, where all have shared one so far; the driver keeps that."""
         shared = owner.__dict__
         self._fork_body[id(owner)] = fork
         self._fresh_bodies.append((owner, lambda: fork(shared)))

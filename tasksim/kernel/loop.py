@@ -254,7 +254,10 @@ class Kernel:
         return self._driver_thread
 
     def wait_in(self, waiters: dict[Any, None], deadline_ns: int | None, reason: str) -> bool:
-        """Park in a collection of waiters, and leave it at the end."""
+        """Park in a collection of waiters, and leave it at the end. The caller looks again at what it waits for."""
+        if self.begin is not None:
+            self.start()  # what is waited for may have come meanwhile
+            return True
         thread = running_thread()
         waiters[thread] = None
         try:

@@ -19,10 +19,14 @@ class Thread(greenlet.greenlet):
     Attributes:
         process: the process it belongs to.
         waiting_for: why it parks, in words; read by reports.
+        number: of a thread that a program has started; 0 for a process' first one.
+        sentinel: a lock to release when it has ended.
     """
 
     process: Process
     waiting_for: str = ""
+    number: int = 0
+    sentinel: Any = None
 
     def __init__(self, run: Callable[..., object], parent: greenlet.greenlet) -> None:
         super().__init__(run, parent)

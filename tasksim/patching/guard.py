@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tasksim.errors import BlockedForReal, ConnectionRefused, UnsupportedError
+from tasksim.errors import BlockedForReal, ConnectionRefused
 from tasksim.kernel.loop import Kernel
 from tasksim.patching.clock import real_monotonic
 from tasksim.patching.table import Row
@@ -28,13 +28,13 @@ class Gate:
     """
 
     def __init__(self, kernel: Kernel, allowed: Iterable[str]) -> None:
-        self._kernel, self._thread = kernel, threading.get_ident()
+        self._kernel, self._thread = kernel, _thread.get_ident()
         self._allowed = set(allowed)
         self._addresses: set[tuple[str, int | None]] = set()
 
     def inside(self) -> bool:
         """Is the caller in the simulation's thread?"""
-        return threading.get_ident() == self._thread
+        return _thread.get_ident() == self._thread
 
     def allows(self, host: Any, port: Any) -> bool:
         """May a connection be made there?"""
@@ -92,27 +92,12 @@ def _getaddrinfo(world: Any) -> object:
     return getaddrinfo
 
 
-def _start_thread(world: Any) -> object:
-    real, kernel, gate = threading.Thread.start, world.kernel, world.gate
-
-    def start(self: Any) -> None:
-        if gate.inside() and kernel.current is not kernel.driver:
-            raise UnsupportedError(
-                f"{kernel.current.name} starts a thread ({self.name}); threads of simulated processes are not served "
-                "yet. Do the work in the task itself, or in another task."
-            )
-        real(self)
-
-    return start
-
-
 ROWS = (
     Row(
         "socket:socket.connect", "no connection leaves the process unless it is allowed", _connect("connect"), new=True
     ),
     Row("socket:socket.connect_ex", "as above", _connect("connect_ex"), new=True),
     Row("socket:getaddrinfo", "as above: not even to ask for an address", _getaddrinfo),
-    Row("threading:Thread.start", "a real thread would see real time, and nobody would wait for it", _start_thread),
 )
 
 
@@ -130,7 +115,7 @@ class Watchdog:
         self._kernel, self._limit = kernel, limit
         self._over = _thread.allocate_lock()
         self.running = False
-        self._ident = threading.get_ident()
+        self._ident = _thread.get_ident()
         self._main = threading.current_thread() is threading.main_thread()
         self._old: Any = None
         self._error: BlockedForReal | None = None

@@ -121,6 +121,7 @@ class Epoll:
 def wait_for(system: Descriptors, files: list[tuple[File, int]], timeout: float | None) -> list[int]:
     """poll(2): the events of each file, in order; waits until one has any or `timeout` seconds have passed."""
     kernel = system.kernel
+    kernel.start()
     deadline_ns = None if timeout is None or timeout < 0 else kernel.due_ns(timeout)
     while True:
         events = [file.events() & (mask | ERR | HUP) for file, mask in files]

@@ -17,6 +17,7 @@ import celery.canvas
 from tasksim.events import Acked, Dropped, Event, MessageExpired, Queued, Rejected
 from tasksim.patching.table import Row
 from tasksim.trace.log import Trace
+from tasksim.worker.bodies import Bodies
 from tasksim.worker.world import World
 
 
@@ -29,7 +30,7 @@ class Ends:
         wait: waits for the tasks of a result; set by the simulation.
     """
 
-    def __init__(self, trace: Trace, running: dict[Any, str]) -> None:
+    def __init__(self, trace: Trace, running: Bodies) -> None:
         self._messages: Counter[str] = Counter()
         self._running = running
         self.wait: Callable[[list[str]], None] = lambda _: None

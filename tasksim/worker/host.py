@@ -180,7 +180,7 @@ class Hosts:
     def ended(self, process: UnixProcess) -> None:
         """A process has ended."""
         world, status = self._world, process.status or 0
-        world.running.pop(process, None)
+        world.running.gone(process)
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         handle = self.workers.get(process.name)

@@ -23,6 +23,11 @@ class _SetMethods(MutableSet[Any]):
 
     __slots__ = ()
 
+    def __init__(self, items: Iterable[Any] = ()) -> None:
+        """Begin with these items."""
+        super().__init__()
+        self.update(items)
+
     def update(self, *others: Iterable[Any]) -> None:
         """As set.update."""
         for other in others:
@@ -135,8 +140,8 @@ _take_all: Callable[..., None] = dict.update
 class LoopSet(_SetMethods, dict[Any, None]):  # type: ignore[misc]
     """A set in order of insertion for the event loops, which use theirs twenty times for each task.
 
-    It is a dictionary, so most of what they do is done in C, as for a set; where somebody might ask for its type it must
-    not be used.
+    It is a dictionary, so most of what they do is done in C, as for a set. Where somebody might ask for its type it
+    must not be used.
     """
 
     __slots__ = ()
@@ -279,10 +284,11 @@ def _load_average(world: World) -> object:
 
 
 _make_set: Callable[[World], object] = lambda _: OrderedSet  # noqa: E731
+_make_loop_set: Callable[[World], object] = lambda _: LoopSet  # noqa: E731
 
 ROWS = (
     *(Row(f"{module}:set", "iterated sets of strings or objects", _make_set, new=True) for module in _MODULES),
-    *(Row(f"{module}:set", "iterated sets of descriptors, channels and tags", lambda _: LoopSet, new=True) for module in _LOOPS),
+    *(Row(f"{module}:set", "iterated sets, as above", _make_loop_set, new=True) for module in _LOOPS),
     Row("kombu.entity:set", "a queue's bindings are made in the order of a set", lambda _: SortedSet, new=True),
     Row("celery.bootsteps:Blueprint.claim_steps", "steps come from a set of classes", _claim_steps),
     Row("celery.worker.worker:WorkController.setup_includes", "`include` comes from a set of names", _setup_includes),

@@ -12,6 +12,7 @@ import sys
 import threading
 import types
 import weakref
+from _thread import get_ident
 from collections.abc import Callable
 from typing import Any
 
@@ -238,8 +239,8 @@ ROWS = (
 def _inside(module: Any, name: str, simulated: Callable[[World], Callable[..., Any]]) -> Row:
     def make(world: World) -> object:
         real, ours = getattr(module, name), simulated(world)
-        kernel, driver, main = world.kernel, world.kernel.driver, threading.get_ident()
-        identity = threading.get_ident
+        kernel, driver, main = world.kernel, world.kernel.driver, get_ident()
+        identity = get_ident
 
         def function(*arguments: Any, **options: Any) -> Any:
             if kernel.current is driver or identity() != main:

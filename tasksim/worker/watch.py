@@ -76,7 +76,7 @@ class Watch:
 
     def _started(self, task_id: str, task: Any, **_: Any) -> None:
         process = self._kernel.current
-        self._world.running[process] = task_id
+        self._world.running.begin(process, task_id)
         request = task.request
         information = request.delivery_info or {}
         self._record(
@@ -89,7 +89,7 @@ class Watch:
     def _finished(self, task_id: str, task: Any, state: str | None = None, **_: Any) -> None:
         process = self._kernel.current
         self._record(events.Finished(self._now(), process.name, task_id, task.name, state or "UNKNOWN"))
-        self._world.running.pop(process, None)
+        self._world.running.end(process)
 
     def _succeeded(self, sender: Any, **_: Any) -> None:
         self._record(events.Succeeded(*self._where(), sender.request.id, sender.name))
@@ -98,7 +98,7 @@ class Watch:
         name = getattr(sender, "name", str(sender))
         self._record(events.Failed(*self._where(), task_id, name, type(exception).__name__, str(exception)))
 
-    def _retried(self, sender: Any, request: Any, reason: Any, **_: Any) -> None:
+    def _retried(self, sender: Any, request: Any, reason: Any = "cancelled", **_: Any) -> None:
         retries = getattr(request, "retries", None)
         if retries is None:
             retries = request.request_dict.get("retries", 0)  # a worker's Request, from the main process

@@ -14,6 +14,7 @@ from tasksim.unix.system import Unix
 
 if TYPE_CHECKING:
     from tasksim.worker.app import Apps
+    from tasksim.worker.bodies import Bodies
     from tasksim.worker.eager import Ends
 
 
@@ -24,7 +25,7 @@ class World(Protocol):
         app: the user's app.
         record: puts an event into the trace.
         now: virtual seconds since the start, as events have it.
-        running: ids of the tasks whose body runs, by process.
+        running: the tasks whose body runs.
         ends: which tasks have come to their end; only in eager mode.
         backends: result backends that were made inside.
         deliveries: the latest delivery of each task's message, by task id.
@@ -37,7 +38,7 @@ class World(Protocol):
     now: Callable[[], float]
     app: Any
     apps: Apps
-    running: dict[Any, str]
+    running: Bodies
     deliveries: dict[str, int]
     ends: Ends | None
     backends: list[weakref.ref[Any]]

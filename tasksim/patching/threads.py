@@ -1,0 +1,215 @@
+"""Threads that users' tasks and tests start: threads of the simulated process, in virtual time.
+
+`threading.Thread`, `Condition`, `Event`, `Semaphore`, `Barrier`, `Timer`, `queue.Queue` and `ThreadPoolExecutor` are
+Python on top of three things: starting a thread, locks, and the number of the running thread. Those three are replaced.
+"""
+
+from __future__ import annotations
+
+import _thread
+import concurrent.futures.thread
+import contextvars
+import itertools
+import queue
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from tasksim.kernel.cells import Cells
+from tasksim.kernel.loop import Kernel
+from tasksim.kernel.process import Thread, running_thread
+from tasksim.patching.guard import Gate
+from tasksim.patching.locks import REAL_LOCK, REAL_RLOCK, ParkingLock, ParkingRLock
+from tasksim.patching.table import Patches, Row
+
+#: Numbers of simulated threads begin here; no real thread's is as small on the systems that are served.
+FIRST_NUMBER = 1_000
+
+_real_number = _thread.get_ident
+
+
+class Threads:
+    """Starts threads and makes locks for one simulation."""
+
+    def __init__(self, kernel: Kernel, gate: Gate) -> None:
+        self.kernel, self.gate = kernel, gate
+        self._numbers = itertools.count(FIRST_NUMBER)
+
+    def number(self) -> int:
+        """threading.get_ident: the main thread of each process has the interpreter's, as after a fork."""
+        thread = running_thread()
+        if thread.__class__ is Thread and thread.number:
+            return int(thread.number)
+        return _real_number()
+
+    def start(
+        self, function: Callable[..., object], arguments: tuple[Any, ...] = (), options: Mapping[str, Any] | None = None
+    ) -> int:
+        """_thread.start_new_thread."""
+        if not self.gate.inside():
+            return _thread.start_new_thread(function, arguments, dict(options or {}))
+        return self.spawn(lambda: function(*arguments, **(options or {})))
+
+    def spawn(self, body: Callable[[], object]) -> int:
+        """A thread of the running process; its number."""
+        self.kernel.start()
+
+        def run() -> None:
+            try:
+                body()
+            except SystemExit:
+                pass
+            finally:
+                sentinel = thread.sentinel
+                if sentinel is not None and sentinel.locked():
+                    sentinel.release()
+
+        thread = self.kernel.spawn(self.kernel.current, run)
+        thread.number = next(self._numbers)
+        thread.gr_context = contextvars.Context()  # a new thread begins with an empty one
+        return thread.number
+
+    def sentinel(self) -> Any:
+        """threading._set_sentinel: a lock that is released when the running thread has ended."""
+        if not self.gate.inside():
+            return _thread._set_sentinel()  # type: ignore[attr-defined, unused-ignore]
+        lock = running_thread().sentinel = self.lock()
+        return lock
+
+    def lock(self) -> Any:
+        """threading.Lock()."""
+        return ParkingLock(self.kernel, self.gate.inside) if self.gate.inside() else _thread.allocate_lock()
+
+    def rlock(self) -> Any:
+        """threading.RLock()."""
+        return ParkingRLock(self.kernel, self.gate.inside) if self.gate.inside() else _thread.RLock()
+
+
+class _Handle:
+    """What Python 3.13 joins a thread by."""
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads, self._done = threads, False
+        self._waiters: dict[Any, None] = {}
+        self.ident = 0
+
+    def is_done(self) -> bool:
+        return self._done
+
+    def _set_done(self) -> None:
+        self._done = True
+        for waiter in list(self._waiters):
+            self._threads.kernel.wake(waiter)
+
+    def join(self, timeout: float | None = None) -> None:
+        kernel = self._threads.kernel
+        deadline_ns = None if timeout is None or timeout < 0 else kernel.due_ns(timeout)
+        while not self._done and (deadline_ns is None or kernel.now_ns < deadline_ns):
+            kernel.wait_in(self._waiters, deadline_ns, "the end of a thread")
+
+
+def _make_handle(world: Any) -> object:
+    threads: Threads = world.threads
+    real = getattr(threading, "_ThreadHandle", None)
+
+    def make() -> Any:
+        return _Handle(threads) if threads.gate.inside() else real() if real else None
+
+    return make
+
+
+def _start_joinable(world: Any) -> object:
+    threads: Threads = world.threads
+    real = getattr(threading, "_start_joinable_thread", None)
+
+    def start(function: Callable[[], object], handle: Any = None, daemon: bool = True) -> Any:
+        if not isinstance(handle, _Handle):
+            return real(function, handle=handle, daemon=daemon) if real else None
+
+        def body() -> None:
+            try:
+                function()
+            finally:
+                handle._set_done()
+
+        handle.ident = threads.spawn(body)
+        return handle
+
+    return start
+
+
+# --- locks that a module holds
+
+
+def _fresh(threads: Threads, value: object) -> Callable[[Any], Any] | None:
+    """How to make the like of a lock, or None if it is none."""
+    if isinstance(value, (REAL_LOCK, ParkingLock)):
+        return lambda _: threads.lock()
+    if isinstance(value, (REAL_RLOCK, ParkingRLock)):
+        return lambda _: threads.rlock()
+    if type(value) is threading.Condition:
+        return lambda _: threading.Condition()
+    if type(value) is threading.Event:
+        return lambda _: threading.Event()
+    return None
+
+
+def own_module_locks(threads: Threads, cells: Cells, patches: Patches, modules: list[ModuleType]) -> None:
+    """Give each process locks of its own where these modules hold one: a fork would have copied them."""
+    for module in modules:
+        for name, value in list(vars(module).items()):
+            make = _fresh(threads, value)
+            if make is not None:
+                patches.set(module, name, make(None))
+                cells.name((vars(module), name), fresh=make, fork=make)
+
+
+def modules_around(names: set[str]) -> list[ModuleType]:
+    """The modules of these names, and all loaded ones of the same packages."""
+    roots = {name.partition(".")[0] for name in names} - {"celery", "__main__"}
+    wanted = [
+        module
+        for name, module in sorted(sys.modules.items())
+        if name in names or name.partition(".")[0] in roots
+    ]
+    return [module for module in wanted if isinstance(module, ModuleType)]
+
+
+# --- rows
+
+
+_WHY = "a thread that is started inside is one of the simulated process, and its waits park"
+
+_STARTING: tuple[Row, ...] = (
+    (
+        Row("threading:_start_joinable_thread", _WHY, _start_joinable),
+        Row("threading:_ThreadHandle", _WHY, _make_handle),
+    )
+    if hasattr(threading, "_start_joinable_thread")
+    else (
+        Row("threading:_start_new_thread", _WHY, lambda world: world.threads.start),
+        Row("threading:_set_sentinel", _WHY, lambda world: world.threads.sentinel),
+    )
+)
+
+ROWS: tuple[Row, ...] = (
+    *_STARTING,
+    Row("threading:get_ident", "each simulated thread has a number", lambda world: world.threads.number),
+    Row("threading:Lock", _WHY, lambda world: world.threads.lock),
+    Row("threading:_allocate_lock", _WHY, lambda world: world.threads.lock),
+    Row("threading:RLock", _WHY, lambda world: world.threads.rlock),
+    Row("threading:_shutdown_locks", "threads that end with their world", lambda _: set(), new=True),
+    Row("queue:SimpleQueue", "the one in C waits for real", lambda _: vars(queue)["_PySimpleQueue"]),
+    Row(
+        "concurrent.futures.thread:_global_shutdown_lock",
+        "it is held while a thread starts",
+        lambda world: world.threads.lock(),
+    ),
+    Row(
+        "concurrent.futures.thread:_threads_queues",
+        "the interpreter would wait for these threads at its end",
+        lambda _: type(concurrent.futures.thread._threads_queues)(),
+    ),
+)

@@ -1,0 +1,193 @@
+"""Threads that tasks and tests start are threads of the simulated process, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from tasksim import Simulation
+
+module_lock = threading.Lock()
+module_rlock = threading.RLock()
+
+
+def run_task(function: Callable[[], Any], times: int = 1, seed: int = 0, **options: Any) -> tuple[list[Any], float]:
+    """What a function returns as a task, so many times at once, and how long that took."""
+    app = Celery("threads", broker="amqp://", backend="redis://", set_as_current=False)
+    task = app.task(name="work", shared=False)(function)
+    with Simulation(app, workers={"w1": {"concurrency": max(2, times), **options}}, seed=seed) as sim:
+        results = [task.delay() for _ in range(times)]
+        return [result.get() for result in results], sim.now
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_pool_of_threads_sleeps_in_parallel(seed: int) -> None:
+    def work() -> list[int]:
+        with ThreadPoolExecutor(3) as executor:
+            return list(executor.map(lambda number: (time.sleep(number), number)[1], [1, 2, 3]))
+
+    assert run_task(work, seed=seed) == ([[1, 2, 3]], 3.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_queue_between_threads_blocks_both_sides(seed: int) -> None:
+    def work() -> list[int]:
+        channel: queue.Queue[Any] = queue.Queue(2)
+
+        def produce() -> None:
+            for number in range(5):
+                channel.put(number)
+            channel.put(None)
+
+        threading.Thread(target=produce).start()
+        found = []
+        while (number := channel.get(timeout=30)) is not None:
+            time.sleep(1)
+            found.append(number)
+        return found
+
+    assert run_task(work, seed=seed) == ([[0, 1, 2, 3, 4]], 5.0)
+
+
+def test_conditions_events_barriers_semaphores_and_timers_wait_in_virtual_time() -> None:
+    def work() -> list[Any]:
+        condition, event, barrier = threading.Condition(), threading.Event(), threading.Barrier(2)
+        semaphore, fired = threading.Semaphore(0), []
+
+        def other() -> None:
+            barrier.wait()
+            with condition:
+                condition.notify_all()
+            time.sleep(3)
+            event.set()
+            semaphore.release()
+
+        threading.Thread(target=other).start()
+        timer = threading.Timer(5, lambda: fired.append("timer"))
+        timer.start()
+        with condition:
+            barrier.wait()
+            notified = condition.wait(timeout=10)
+        return [notified, event.wait(10), semaphore.acquire(timeout=10), event.wait(0), timer.join(), fired]
+
+    assert run_task(work) == ([[True, True, True, True, None, ["timer"]]], 5.0)
+
+
+def test_a_wait_that_times_out_takes_its_time() -> None:
+    def work() -> list[bool]:
+        lock = threading.Lock()
+        lock.acquire()
+        return [threading.Event().wait(3), lock.acquire(timeout=4), lock.acquire(blocking=False)]
+
+    assert run_task(work) == ([[False, False, False]], 7.0)
+
+
+def test_a_join_waits_for_the_end_of_the_thread() -> None:
+    def work() -> list[Any]:
+        thread = threading.Thread(target=time.sleep, args=(60,), name="sleeper")
+        thread.start()
+        alive, names = thread.is_alive(), sorted(one.name for one in threading.enumerate())
+        thread.join(10)
+        still = thread.is_alive()
+        thread.join()
+        return [alive, names, still, thread.is_alive(), threading.active_count()]
+
+    assert run_task(work) == ([[True, ["MainThread", "sleeper"], True, False, 1]], 60.0)
+
+
+def test_asyncio_reaches_threads() -> None:
+    def work() -> int:
+        async def main() -> int:
+            return await asyncio.to_thread(lambda: (time.sleep(2), 5)[1])
+
+        return asyncio.run(main())
+
+    (value,), took = run_task(work)
+    assert (value, took) == (5, 2.0)
+
+
+def test_a_lock_of_a_module_is_each_process_own() -> None:
+    def work() -> bool:
+        with module_lock, module_rlock, module_rlock:
+            time.sleep(10)
+        return threading.current_thread() is threading.main_thread()
+
+    assert run_task(work, times=2) == ([True, True], 10.0)
+
+
+def test_a_lock_of_a_module_is_shared_by_the_threads_of_a_process() -> None:
+    def work() -> bool:
+        with module_lock:
+            time.sleep(10)
+        return True
+
+    assert run_task(work, times=2, pool="threads") == ([True, True], 20.0)
+
+
+def test_the_test_itself_may_start_threads() -> None:
+    app = Celery("threads", broker="amqp://", backend="cache+memory://", set_as_current=False)
+    with Simulation(app) as sim:
+        seen: list[float] = []
+        thread = threading.Thread(target=lambda: (time.sleep(100), seen.append(sim.now)))
+        thread.start()
+        thread.join()
+        assert seen == [100.0]
+    assert not thread.is_alive()
+
+
+def test_afterwards_threads_are_real_ones() -> None:
+    def work() -> None:
+        threading.Thread(target=time.sleep, args=(1,)).start()
+
+    run_task(work)
+    seen: list[int] = []
+    thread = threading.Thread(target=lambda: seen.append(threading.get_ident()))
+    thread.start()
+    thread.join()
+    assert seen[0] not in (0, threading.get_ident())
+    assert module_lock.acquire(blocking=False)
+    module_lock.release()
+
+
+@pytest.mark.parametrize("broker", ["amqp://", "redis://"])
+@pytest.mark.parametrize(("pool", "took"), [("threads", 10.0), ("solo", 30.0), ("prefork", 10.0)])
+def test_each_pool_runs_as_many_at_once_as_in_life(broker: str, pool: str, took: float) -> None:
+    app = Celery("pools", broker=broker, backend="redis://", set_as_current=False)
+
+    @app.task(name="nap", shared=False)
+    def nap() -> None:
+        time.sleep(10)
+
+    with Simulation(app, workers={"w1": {"pool": pool, "concurrency": 3}}) as sim:
+        for result in [nap.delay() for _ in range(3)]:
+            result.get()
+        assert sim.now == took
+        assert [attempt.state for attempt in sim.trace.attempts] == ["SUCCESS"] * 3
+
+
+@pytest.mark.parametrize("broker", ["amqp://", "redis://"])
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_pools_without_an_event_loop_keep_etas_and_stop_warm(broker: str, pool: str) -> None:
+    app = Celery("pools", broker=broker, backend="redis://", set_as_current=False)
+
+    @app.task(name="nap", shared=False)
+    def nap() -> None:
+        time.sleep(10)
+
+    with Simulation(app, workers={"w1": {"pool": pool, "concurrency": 2}}) as sim:
+        nap.apply_async(countdown=30)
+        sim.run()
+        assert sim.trace.of("nap").starts == [30.0]
+        last = nap.delay()
+        sim.advance(1)
+        sim.stop("w1")
+        sim.run()
+        assert (sim.workers["w1"].exitcode, last.state) == (0, "SUCCESS")
