@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from celery import Celery
@@ -96,10 +96,13 @@ def _is_leftover(path: snapshot.Path) -> bool:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _imported() -> None:
+def _imported() -> Iterator[None]:
     """Modules that Celery imports on the way, and their caches, are there."""
     for broker in (AMQP, REDIS):
         live(broker)
+    yield
+    gc.collect()
+    gc.freeze()  # what a hundred simulations have left need not be looked through in the tests that follow
 
 
 @pytest.mark.parametrize("broker", [AMQP, REDIS], ids=["amqp", "redis"])
