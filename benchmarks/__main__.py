@@ -19,7 +19,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What tasksim costs.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to a file as one JSON object")
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[one.name for one in BENCHMARKS], help="only these")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", choices=[one.name for one in BENCHMARKS], help="only these"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer and smaller runs: for a look, not for the record")
     return parser.parse_args(given)
 
@@ -42,8 +44,8 @@ def main(given: Sequence[str] | None = None) -> int:
             continue
         outcome = outcomes[benchmark.name] = benchmark.measure(runner)
         missed += not benchmark.holds(outcome.value)
-        print(line(benchmark, outcome), flush=True)  # noqa: T201
-    print(f"{time.monotonic() - began:.0f} s")  # noqa: T201
+        print(line(benchmark, outcome), flush=True)
+    print(f"{time.monotonic() - began:.0f} s")
     if options.json is not None:
         options.json.write_text(json.dumps(report(outcomes, quick=options.quick), indent=2) + "\n", encoding="utf-8")
     return int(bool(missed))

@@ -22,7 +22,7 @@ def owner_of(frame: FrameType | None) -> str:
 
 
 class Shares:
-    """Counts samples by package while it is open. Only in the main thread, and outside of a simulation's own signals."""
+    """Counts samples by package while it is open; only in the main thread."""
 
     def __init__(self) -> None:
         self.samples: Counter[str] = Counter()
@@ -32,7 +32,9 @@ class Shares:
         signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, self._before)
 

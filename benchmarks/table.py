@@ -39,7 +39,7 @@ class Runner:
     def run(self, name: str, **options: int) -> Numbers:
         """One run; see `runs.py` for their names."""
         command = [sys.executable, "-m", "benchmarks.runs", name, *(f"{key}={value}" for key, value in options.items())]
-        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{result.stderr[-2000:]}")
         numbers: Numbers = json.loads(result.stdout.splitlines()[-1])
@@ -60,7 +60,8 @@ class Runner:
         """Processor time for each task of many over that of few: the median of three pairs."""
         few, many = (500, 3000) if self.quick else (1000, 10000)
         found = [
-            (self.run(name, tasks=few)["per_task"], self.run(name, tasks=many)["per_task"]) for _ in range(self.times(3))
+            (self.run(name, tasks=few)["per_task"], self.run(name, tasks=many)["per_task"])
+            for _ in range(self.times(3))
         ]
         details = {
             f"us a task at {few}": statistics.median(pair[0] for pair in found) * 1e6,
@@ -98,14 +99,6 @@ class Benchmark:
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
 
 
-def _throughput(runner: Runner) -> Outcome:
-    return runner.pairs("simulated", "contrib", 3000)
-
-
-def _redis_throughput(runner: Runner) -> Outcome:
-    return runner.pairs("simulated_redis", "contrib_redis", 2000)
-
-
 def _own_share(runner: Runner) -> Outcome:
     found = [runner.run("own_share", tasks=750 if runner.quick else 3000) for _ in range(runner.times(5))]
     median = {name: statistics.median(one.get(name, 0.0) for one in found) for name in found[0]}
@@ -119,16 +112,52 @@ def _retry_test(runner: Runner) -> Outcome:
 
 
 BENCHMARKS: tuple[Benchmark, ...] = (
-    Benchmark("throughput_ratio", "as fast as the contrib worker, RabbitMQ's rules over the memory broker", _throughput, least=0.9),
-    Benchmark("redis_throughput_ratio", "as fast as the contrib worker, both with Redis, theirs a real one",
-              _redis_throughput, least=1.0),
+    Benchmark(
+        "throughput_ratio",
+        "times as fast as the contrib worker, RabbitMQ's rules over the memory broker",
+        lambda runner: runner.pairs("simulated", "contrib", 3000),
+        least=0.9,
+    ),
+    Benchmark(
+        "redis_throughput_ratio",
+        "times as fast as the contrib worker, both on Redis, theirs a real one",
+        lambda runner: runner.pairs("simulated_redis", "contrib_redis", 2000),
+        least=1.0,
+    ),
     Benchmark("own_share", "part of the processor time that is tasksim's own", _own_share, most=0.2),
-    Benchmark("retry_test_ratio", "as fast as the contrib worker in a test that backs off 1 + 2 + 4 s", _retry_test, least=300),
-    Benchmark("fresh_world_ms", "two workers up and down, ms", lambda one: one.median("fresh_world", "ms", 5), most=30),
-    Benchmark("queued_growth", "time a task at 10,000 queued over that at 1,000", lambda one: one.growth("queued"), most=1.3),
-    Benchmark("eta_growth", "time a task at 10,000 with an ETA over that at 1,000", lambda one: one.growth("eta"), most=1.3),
-    Benchmark("plugin_ms", "what the plugin costs an empty run of pytest, ms",
-              lambda one: one.median("plugin", "ms", 1, pairs=9 if one.quick else 25), most=5),
-    Benchmark("leaked_kib_per_run", "what a run of two living workers leaves in memory, KiB",
-              lambda one: one.median("leaked", "kib", 1, repeats=20 if one.quick else 60)),
-)  # fmt: skip
+    Benchmark(
+        "retry_test_ratio",
+        "times as fast as the contrib worker in a test that backs off 1 + 2 + 4 s",
+        _retry_test,
+        least=300,
+    ),
+    Benchmark(
+        "fresh_world_ms",
+        "two workers up and down, ms",
+        lambda runner: runner.median("fresh_world", "ms", 5),
+        most=30,
+    ),
+    Benchmark(
+        "queued_growth",
+        "time a task at 10,000 queued over that at 1,000",
+        lambda runner: runner.growth("queued"),
+        most=1.3,
+    ),
+    Benchmark(
+        "eta_growth",
+        "time a task at 10,000 with an ETA over that at 1,000",
+        lambda runner: runner.growth("eta"),
+        most=1.3,
+    ),
+    Benchmark(
+        "plugin_ms",
+        "what the plugin costs an empty run of pytest, ms",
+        lambda runner: runner.median("plugin", "ms", 1, pairs=9 if runner.quick else 25),
+        most=5,
+    ),
+    Benchmark(
+        "leaked_kib_per_run",
+        "what a run of two living workers leaves in memory, KiB",
+        lambda runner: runner.median("leaked", "kib", 1, repeats=20 if runner.quick else 60),
+    ),
+)

@@ -35,8 +35,8 @@ _DELIVERY = Struct(">BQB")
 _ACK = Struct(">QB")
 _SIGNATURE = Struct(">HH")
 _DELIVER_SIGNATURE = _SIGNATURE.pack(*Basic.Deliver)
-#: Where a message's properties stand in a content header, in order; others are not sent.
-_PROPERTIES = tuple(name for name, _ in AmqpMessage.PROPERTIES)
+#: A message's properties that a content header has; others are not sent.
+_PROPERTIES = frozenset(name for name, _ in AmqpMessage.PROPERTIES)
 _PLAIN = frozenset([str, int, float, bool, type(None)])
 
 
@@ -139,7 +139,7 @@ def _outgoing(message: Any) -> Content:
     if isinstance(body, str):
         # As py-amqp's frame_writer does, the message's own properties included.
         body = body.encode(properties.setdefault("content_encoding", "utf-8"))
-    sent = {name: properties[name] for name in _PROPERTIES if properties.get(name) is not None}
+    sent = {name: value for name, value in properties.items() if value is not None and name in _PROPERTIES}
     headers = sent.get("application_headers")
     if headers is not None:
         sent["application_headers"] = _table(headers)

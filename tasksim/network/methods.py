@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from tasksim.kernel.loop import SECOND
@@ -84,6 +83,25 @@ class MethodSocket:
             self._system.close_own(descriptor, self._file)
 
 
+class _HavingTimeout:
+    """A socket has another time-out for a while. py-amqp asks for this three times a task."""
+
+    __slots__ = ("_before", "_sock", "_timeout")
+
+    def __init__(self, sock: MethodSocket | None, timeout: float | None) -> None:
+        self._sock, self._timeout = sock, timeout
+
+    def __enter__(self) -> MethodSocket | None:
+        sock = self._sock
+        if sock is not None and self._timeout is not None:
+            self._before, sock.timeout = sock.timeout, self._timeout
+        return sock
+
+    def __exit__(self, *_: object) -> None:
+        if self._sock is not None and self._timeout is not None:
+            self._sock.timeout = self._before
+
+
 class MethodTransport:
     """Stands for py-amqp's TCPTransport; behaves as that does at a time-out and at the end."""
 
@@ -123,18 +141,9 @@ class MethodTransport:
             self.sock = None
         self.connected = False
 
-    @contextmanager
-    def having_timeout(self, timeout: float | None) -> Iterator[MethodSocket | None]:
+    def having_timeout(self, timeout: float | None) -> _HavingTimeout:
         """Within it the socket has this time-out; None leaves what it has."""
-        sock = self.sock
-        if timeout is None or sock is None:
-            yield sock
-            return
-        before, sock.timeout = sock.timeout, timeout
-        try:
-            yield sock
-        finally:
-            sock.timeout = before
+        return _HavingTimeout(self.sock, timeout)
 
     def write(self, payload: Payload) -> None:
         """Send a method."""
