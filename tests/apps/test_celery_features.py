@@ -15,6 +15,7 @@ from celery.contrib.abortable import AbortableAsyncResult, AbortableTask
 from pydantic import BaseModel
 
 from tasksim import Simulation
+from tasksim.errors import UsageError
 
 BROKERS = ["amqp://", "redis://"]
 
@@ -190,7 +191,7 @@ def test_prints_and_logging_reach_the_test(capsys, caplog):
 
     @app.task(shared=False)
     def talk():
-        print("said")
+        print("said")  # noqa: T201
         logging.getLogger("shop").warning("logged")
 
     with Simulation(app, workers=2):
@@ -260,9 +261,9 @@ class InATestCase(unittest.TestCase):
         app.set_current()
         with Simulation(app, workers=2) as sim:
             result = triple.delay(2)
-            self.assertEqual(result.get(timeout=10), 6)
+            assert result.get(timeout=10) == 6
             sim.kill(worker="w1")
-            self.assertEqual(triple.delay(3).get(timeout=10), 9)
+            assert triple.delay(3).get(timeout=10) == 9
 
 
 def test_a_program_does_not_see_the_tests_context():
@@ -308,3 +309,14 @@ def test_a_plain_script_with_warnings_as_errors(tmp_path, broker):
         cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+def test_two_simulations_at_one_time_are_refused():
+    with (
+        Simulation(make_app("outer")),
+        pytest.raises(UsageError, match="running already"),
+        Simulation(make_app("inner")),
+    ):
+        pass
+    with Simulation(make_app("next")) as sim:
+        assert sim.now == 0
