@@ -10,8 +10,8 @@ The house, in the order in which a message passes through it:
     patching/                 clocks, chance, sockets and threads of the interpreter, replaced while a simulation runs
     unix/                     what a process sees: descriptors, pipes, polling, fork, signals
     kernel/                   time, order, chance, processes; knows no message
-    trace/, report/           what happened, and how it reads; they know the events only
-    scenario/, cli, pytest_plugin   the doors
+    trace/, check/, report/   what happened, what must not happen, and how it reads; they know the events only
+    scenario/, cli, pytest_plugin, pytest_scenarios   the doors
 
 Names are loaded when they are first asked for, so that importing the package costs nothing.
 """
@@ -25,6 +25,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tasksim.broker.snapshot import QueueRow as QueueRow
+    from tasksim.check import check_trace as check_trace
+    from tasksim.check.base import Finding as Finding
     from tasksim.errors import BlockedForReal as BlockedForReal
     from tasksim.errors import ConnectionRefused as ConnectionRefused
     from tasksim.errors import NothingLeftToDo as NothingLeftToDo
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "QueueRow": "tasksim.broker.snapshot",
+    "check_trace": "tasksim.check",
+    "Finding": "tasksim.check.base",
     "BlockedForReal": "tasksim.errors",
     "ConnectionRefused": "tasksim.errors",
     "NothingLeftToDo": "tasksim.errors",

@@ -1,11 +1,11 @@
-"""The command line: `tasksim run FILE`.
+"""The command line: `tasksim run FILE`, `tasksim replay TRACE`, `tasksim check TRACE`.
 
-Exit codes: 0 if all expectations hold, 1 if one does not, 2 if what was asked for cannot be done.
+Exit codes: 0 if all is well (expectations hold, the runs are the same, nothing was found), 1 if not, 2 if what was
+asked for cannot be done.
 """
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -48,9 +48,61 @@ def run(context: click.Context, file: str, seed: int | None, trace_file: str | N
         click.echo(timeline(outcome.trace))
         click.echo()
     if trace_file is not None:
-        outcome.trace.save(trace_file)
+        from tasksim.scenario import header
+
+        outcome.trace.save(trace_file, **header(outcome))
     click.echo(_verdict(outcome))
     context.exit(0 if outcome.ok else FAILED)
+
+
+@main.command()
+@click.argument("trace", type=click.Path(dir_okay=False))
+@click.option("--scenario", type=click.Path(dir_okay=False), help="Where the scenario file is now.")
+@click.pass_context
+def replay(context: click.Context, trace: str, scenario: str | None) -> None:
+    """Run a TRACE file again that `tasksim run --trace` wrote; print the first difference, if any."""
+    from tasksim.scenario import replay as run_again
+
+    try:
+        again = run_again(trace, scenario=scenario)
+    except TasksimError as error:
+        click.echo(f"tasksim: {error}", err=True)
+        context.exit(IMPOSSIBLE)
+    for name, (then, now) in again.changed.items():
+        click.echo(f"note    {name} was {then} then, and is {now} now")
+    if again.difference is None:
+        click.echo(f"SAME    {trace}: {len(again.before)} events (seed {again.outcome.seed})")
+        context.exit(0)
+    click.echo(f"DIFFERENT  {trace}: {again.difference}")
+    context.exit(FAILED)
+
+
+@main.command()
+@click.argument("trace", type=click.Path(dir_okay=False))
+@click.option("--only", multiple=True, metavar="NAME", help="This check only; may be given several times.")
+@click.pass_context
+def check(context: click.Context, trace: str, only: tuple[str, ...]) -> None:
+    """Look in a TRACE file for what must not happen: messages lost, run twice, retried without end, too early ..."""
+    from tasksim.check import CHECKS, check_trace
+    from tasksim.report.text import timeline
+    from tasksim.trace import Trace
+
+    try:
+        loaded = Trace.load(trace)
+        findings = check_trace(loaded, *only)
+    except TasksimError as error:
+        click.echo(f"tasksim: {error}", err=True)
+        context.exit(IMPOSSIBLE)
+    for finding in findings:
+        click.echo(f"{finding}\n{_indented(timeline(finding.events))}\n")
+    total = len(only or CHECKS)
+    found = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" if findings else "nothing found"
+    click.echo(f"{'FAILED' if findings else 'OK    '}  {trace}: {found} by {total} check{'' if total == 1 else 's'}")
+    context.exit(FAILED if findings else 0)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def _verdict(outcome: Outcome) -> str:
@@ -61,9 +113,6 @@ def _verdict(outcome: Outcome) -> str:
     if outcome.ok:
         count = "no expectations" if total == 0 else f"{total} of {total} expectations hold"
         return f"OK      {name}: {count} ({ran})"
-    lines = [f"FAILED  {name} ({ran})"]
-    for finding in outcome.findings:
-        place = scenario.file if finding.line is None else f"{scenario.file}:{finding.line}"
-        lines.append(f"  {place}: {finding.message}")
-    lines.append(f"again:  tasksim run {shlex.quote(scenario.file)} --seed {outcome.seed}")
+    lines = [f"FAILED  {name} ({ran})", *(f"  {line}" for line in outcome.lines)]
+    lines.append(f"again:  {outcome.command}")
     return "\n".join(lines)

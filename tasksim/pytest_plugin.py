@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tasksim import pytest_scenarios
 
 if TYPE_CHECKING:
     from tasksim.simulation import Simulation
@@ -20,7 +23,8 @@ __all__ = ["sim", "tasksim_app", "tasksim_options"]
 MARKER = (
     "tasksim(app=None, **options): run the test in a simulated task system; asks for the fixture `sim` by itself. "
     "`options` are the keyword arguments of tasksim.Simulation: workers, concurrency, seed, start, broker, backend, "
-    "rabbitmq, redis, beat, allow, cells, limits, settings. Markers of class and module are merged, the closest wins."
+    "rabbitmq, redis, beat, allow, cells, limits, settings, mode. Markers of class and module are merged, "
+    "the closest wins."
 )
 
 NO_APP = (
@@ -52,6 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addini("tasksim_app", 'the Celery app of the fixture `sim`: "package.module:attribute"', default="")
     parser.addini("tasksim_seed", "seed of the simulations that do not set one", default="")
+    pytest_scenarios.add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -80,6 +85,12 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     if source == "default" and config.get_verbosity() < 1:
         return None
     return f"tasksim: seed={seed} (from {source})" if source != "default" else f"tasksim: seed={seed} (default)"
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Scenario files, where the ini file or the command line says that there are some."""
+    seed, source = parent.config.stash[_seed]
+    return pytest_scenarios.collect(file_path, parent, None if source == "default" else seed)
 
 
 # --- fixtures

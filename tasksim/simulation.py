@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
+from tasksim.check import Finding, check_trace
 from tasksim.driving.faults import Faults
 from tasksim.driving.patterns import Patterns
 from tasksim.driving.processes import Processes
@@ -108,6 +109,10 @@ class Simulation(Processes, Patterns, Faults):
         ends, progress = self._world.ends, self._progress
         assert ends is not None
         self._wait(lambda: ends.have_come(task_ids) or progress.is_idle(), None, at_once=False)
+
+    def check(self, *names: str) -> list[Finding]:
+        """What the checks (by their names; none means all) find in the trace so far; empty is good."""
+        return check_trace(self.trace, *names)
 
     def _begin(self) -> None:
         """The first simulated step: read the clock's start, and let the workers boot before it."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasksim.errors import ScenarioError, TasksimError, WorldStopped
-from tasksim.scenario.application import configured, importable, load_app
+from tasksim.scenario.application import configured, importable, load_app, value_of
 from tasksim.scenario.expect import Finding, World, check
 from tasksim.scenario.node import did_you_mean
-from tasksim.scenario.schema import Call, Fault, Pattern, Scenario, Worker
+from tasksim.scenario.schema import Call, Fault, Pattern, Scenario, Setup, Worker
 
 if TYPE_CHECKING:
     from tasksim.simulation import Simulation
@@ -39,6 +40,18 @@ class Outcome:
     def ok(self) -> bool:
         """Whether all expectations hold."""
         return not self.findings
+
+    @property
+    def lines(self) -> list[str]:
+        """The findings as text, each with its file and line."""
+        file = self.scenario.file
+        places = (file if finding.line is None else f"{file}:{finding.line}" for finding in self.findings)
+        return [f"{place}: {finding.message}" for place, finding in zip(places, self.findings, strict=True)]
+
+    @property
+    def command(self) -> str:
+        """The command that repeats the run."""
+        return f"tasksim run {shlex.quote(self.scenario.file)} --seed {self.seed}"
 
 
 def run_scenario(scenario: Scenario, *, seed: int | None = None) -> Outcome:
@@ -119,6 +132,8 @@ def _play(sim: Simulation, app: Any, scenario: Scenario) -> list[Finding]:
         _schedule(sim, app, fault, scenario)
     findings: list[Finding] = []
     try:
+        for setup in scenario.setup:
+            _set_up(setup, scenario)
         for seconds, task_id, call in _publications(scenario):
             if seconds > sim.now:
                 sim.run(until=seconds)
@@ -127,6 +142,19 @@ def _play(sim: Simulation, app: Any, scenario: Scenario) -> list[Finding]:
     except WorldStopped as error:
         return [*findings, Finding(f"the simulation stopped at {sim.now:g} s ({type(error).__name__}): {error}")]
     return findings + check(scenario, World(app, sim.trace, sim.queues))
+
+
+def _set_up(setup: Setup, scenario: Scenario) -> None:
+    try:
+        function = value_of(setup.call)
+    except LookupError as error:
+        raise ScenarioError(f"`{setup.call}` cannot be called: {error}", scenario.file, setup.line) from None
+    try:
+        function(*setup.args, **setup.kwargs)
+    except TasksimError:
+        raise
+    except Exception as error:
+        raise ScenarioError(f"`{setup.call}` raised {error!r}", scenario.file, setup.line) from error
 
 
 def _publications(scenario: Scenario) -> list[tuple[float, str | None, Call]]:

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tasksim.check import check_trace
 from tasksim.scenario.application import value_of
 from tasksim.scenario.schema import (
+    CheckExpectation,
     EventExpectation,
     Expectation,
     QueueExpectation,
@@ -57,6 +59,8 @@ def _messages(expectation: Expectation, world: World) -> Iterator[str]:
         yield from _event(expectation, world)
     elif isinstance(expectation, QueueExpectation):
         yield from _queue(expectation, world)
+    elif isinstance(expectation, CheckExpectation):
+        yield from _check(expectation, world)
     else:
         yield from _value(expectation)
 
@@ -109,6 +113,13 @@ def _queue(wanted: QueueExpectation, world: World) -> Iterator[str]:
         number = getattr(wanted, field)
         if number is not None and getattr(row, field) != number:
             yield f"queue `{wanted.queue}`: expected {number} {field}, found {getattr(row, field)}"
+
+
+def _check(wanted: CheckExpectation, world: World) -> Iterator[str]:
+    findings = check_trace(world.trace, *wanted.checks)
+    yield from (str(finding) for finding in findings if finding.incident is None or finding.incident != wanted.incident)
+    if wanted.incident is not None and all(finding.incident != wanted.incident for finding in findings):
+        yield f"expected {_list(wanted.checks)} to find incident {wanted.incident}, which did not happen"
 
 
 def _value(wanted: ValueExpectation) -> Iterator[str]:

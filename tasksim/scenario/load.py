@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def load(path: str | os.PathLike[str]) -> Scenario:
 
 def loads(source: str, file: str = "<scenario>") -> Scenario:
     """Read a scenario from text; `file` is the name for messages."""
-    return read_scenario(_parse(source, file))
+    return replace(read_scenario(_parse(source, file)), sha256=sha256(source.encode("utf-8")).hexdigest())
 
 
 def _parse(source: str, file: str) -> Node:

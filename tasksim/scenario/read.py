@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasksim.events import FIELDS
 from tasksim.scenario.coherence import check_coherence
+from tasksim.scenario.expectations import event_and_fields, expectation
 from tasksim.scenario.node import (
     Node,
     Reader,
     data,
-    did_you_mean,
     duration,
     flag,
     instant,
@@ -27,14 +26,10 @@ from tasksim.scenario.node import (
 from tasksim.scenario.schema import (
     VERSION,
     Call,
-    EventExpectation,
-    Expectation,
     Fault,
     Pattern,
-    QueueExpectation,
     Scenario,
-    TaskExpectation,
-    ValueExpectation,
+    Setup,
     Worker,
 )
 
@@ -107,29 +102,20 @@ def _call(node: Node) -> Call:
     return call
 
 
+def _setup(node: Node) -> Setup:
+    if isinstance(node.value, dict):
+        setup = Setup(**record(node, SETUP, required=("call",)), line=node.line)
+    else:
+        setup = Setup(text(node), line=node.line)
+    if "." not in setup.call:
+        node.fail(f"{node.name} must be a dotted name (module.function), not `{setup.call}`")
+    return setup
+
+
 def _pattern(node: Node) -> Pattern:
-    event, rest = _event(node, ("nth",))
+    event, rest = event_and_fields(node, ("nth",))
     nth = whole(1)(node.value["nth"]) if "nth" in node.value else 1
     return Pattern(event, nth, rest)
-
-
-def _event(node: Node, others: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
-    """The event's name and the values of its fields, of a mapping that may also have the keys `others`."""
-    if not isinstance(node.value, dict) or "event" not in node.value:
-        node.fail(f"{node.name} needs `event`: the name of an event")
-    named = node.value["event"]
-    event = text(named)
-    if event not in FIELDS:
-        named.fail(f"there is no event `{event}`{did_you_mean(event, FIELDS)}")
-    known = {*FIELDS[event], "worker"}
-    fields = {}
-    for key, value in node.value.items():
-        if key in ("event", *others):
-            continue
-        if key not in known:
-            value.fail(f"`{event}` has no field `{key}`{did_you_mean(key, known)}")
-        fields[key] = data(value)
-    return event, fields
 
 
 def _target(*allowed: str) -> Reader:
@@ -172,42 +158,6 @@ def _fault(node: Node) -> Fault:
     return Fault(kinds[0], read[kinds[0]], at, when, node.line)
 
 
-def _expectation(node: Node) -> Expectation:
-    if isinstance(node.value, dict):
-        for key, reader in EXPECTATIONS.items():
-            if key in node.value:
-                found: Expectation = reader(node)
-                return found
-    node.fail(f"{node.name} needs one of: {', '.join(f'`{key}`' for key in EXPECTATIONS)}")
-
-
-def _expect_task(node: Node) -> TaskExpectation:
-    read = record(node, TASK_EXPECTATION, required=("task",))
-    if len(read) == 1:
-        node.fail(f"{node.name} says nothing of the task; there are: {', '.join(list(TASK_EXPECTATION)[1:])}")
-    return TaskExpectation(**read, has_result="result" in read, line=node.line)
-
-
-def _expect_event(node: Node) -> EventExpectation:
-    event, fields = _event(node, ("count",))
-    count = whole()(node.value["count"]) if "count" in node.value else None
-    return EventExpectation(event, fields, count, node.line)
-
-
-def _expect_queue(node: Node) -> QueueExpectation:
-    read = record(node, {"queue": text, "ready": whole(), "unacked": whole()}, required=("queue",))
-    if len(read) == 1:
-        node.fail(f"{node.name} needs `ready` or `unacked`")
-    return QueueExpectation(**read, line=node.line)
-
-
-def _expect_value(node: Node) -> ValueExpectation:
-    read = record(node, {"value": text, "equals": data}, required=("value", "equals"))
-    if "." not in read["value"]:
-        node.value["value"].fail(f"`value` must be a dotted name (module.attribute), not `{read['value']}`")
-    return ValueExpectation(**read, line=node.line)
-
-
 # --- the keys
 
 
@@ -233,31 +183,18 @@ CALL: Mapping[str, Reader] = {
     "every": duration,
 }
 
+SETUP: Mapping[str, Reader] = {"call": text, "args": listing(data), "kwargs": mapping}
+
 TARGETS: Mapping[str, Reader] = {"worker": text, "task": text, "client": flag, "how": one_of("warm", "cold")}
 
 FAULTS: Mapping[str, Reader] = {
     "kill": _target("worker", "task"),
     "stop": _target("worker", "how"),
     "cut": _target("worker", "client"),
-    "freeze": _target("worker"),
+    "freeze": _target("worker", "client"),
+    "thaw": _target("worker", "client"),
     "refuse": _amount("seconds"),
     "restart_broker": _amount("down"),
-}
-
-TASK_EXPECTATION: Mapping[str, Reader] = {
-    "task": text,
-    "state": text,
-    "starts": whole(),
-    "attempts": listing(text),
-    "start_times": listing(duration),
-    "result": data,
-}
-
-EXPECTATIONS: Mapping[str, Reader] = {
-    "task": _expect_task,
-    "event": _expect_event,
-    "queue": _expect_queue,
-    "value": _expect_value,
 }
 
 SCENARIO: Mapping[str, Reader] = {
@@ -274,8 +211,9 @@ SCENARIO: Mapping[str, Reader] = {
     "settings": mapping,
     "workers": _workers,
     "beat": flag,
+    "setup": listing(_setup),
     "calls": listing(_call),
     "faults": listing(_fault),
     "until": duration,
-    "expect": listing(_expectation),
+    "expect": listing(expectation),
 }

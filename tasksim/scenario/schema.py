@@ -14,12 +14,14 @@ from typing import Any
 __all__ = [
     "VERSION",
     "Call",
+    "CheckExpectation",
     "EventExpectation",
     "Expectation",
     "Fault",
     "Pattern",
     "QueueExpectation",
     "Scenario",
+    "Setup",
     "TaskExpectation",
     "ValueExpectation",
     "Worker",
@@ -96,6 +98,16 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Setup:
+    """A function, by its dotted name, that the client calls before anything else happens."""
+
+    call: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TaskExpectation:
     """What must have become of one call (by its id) or of all messages of a task (by its name)."""
 
@@ -138,12 +150,24 @@ class ValueExpectation:
     line: int = 0
 
 
-Expectation = TaskExpectation | EventExpectation | QueueExpectation | ValueExpectation
+@dataclass(frozen=True, slots=True)
+class CheckExpectation:
+    """Checks that must find nothing; with `incident` they must find that one, and nothing else."""
+
+    checks: tuple[str, ...]
+    incident: str | None = None
+    line: int = 0
+
+
+Expectation = TaskExpectation | EventExpectation | QueueExpectation | ValueExpectation | CheckExpectation
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A whole story. `file` is the path as the user gave it; the app is looked for in its folder first."""
+    """A whole story.
+
+    `file` is the path as the user gave it; the app is looked for in its folder first. `sha256` is that of its text.
+    """
 
     app: str
     file: str = ""
@@ -159,11 +183,13 @@ class Scenario:
     settings: Mapping[str, Any] = field(default_factory=dict)
     workers: tuple[Worker, ...] = (Worker("w1"),)
     beat: bool = False
+    setup: tuple[Setup, ...] = ()
     calls: tuple[Call, ...] = ()
     faults: tuple[Fault, ...] = ()
     until: float | None = None
     expect: tuple[Expectation, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict)
+    sha256: str = ""
 
     def line_of(self, key: str) -> int | None:
         """The line of a top-level key, or None if it was left out."""

@@ -16,6 +16,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "message": (),
     "limits": (),
     "trace": ("errors", "events"),
+    "check": ("trace", "errors", "events"),
     "report": ("trace", "errors", "events"),
     "kernel": ("errors",),
     "unix": ("kernel", "errors"),
@@ -28,11 +29,14 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "worker", "broker", "network", "patching", "unix", "kernel", "trace", "errors", "events", "message", "limits",
     ),
     "driving": ("world", "idle", "worker", "broker", "unix", "kernel", "trace", "errors", "events", "limits"),
-    "simulation": ("driving", "world", "idle", "worker", "unix", "kernel", "trace", "errors", "events", "limits"),
-    "scenario": ("simulation", "driving", "trace", "errors", "events"),
-    "cli": ("scenario", "simulation", "report", "trace", "errors", "events"),
+    "simulation": (
+        "driving", "world", "idle", "worker", "unix", "kernel", "check", "trace", "errors", "events", "limits",
+    ),
+    "scenario": ("simulation", "driving", "check", "trace", "errors", "events"),
+    "cli": ("scenario", "simulation", "check", "report", "trace", "errors", "events"),
     "__main__": ("cli",),
-    "pytest_plugin": ("simulation", "report", "trace", "errors", "events"),
+    "pytest_scenarios": ("scenario", "report", "errors"),
+    "pytest_plugin": ("pytest_scenarios", "simulation", "report", "trace", "errors", "events"),
 }  # fmt: skip
 
 #: Third-party packages (and where a whole folder is a door, the folder).
@@ -48,7 +52,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "time_machine": (),
     "yaml": ("scenario/load.py",),
     "click": ("cli.py",),
-    "pytest": ("pytest_plugin.py",),
+    "pytest": ("pytest_plugin.py", "pytest_scenarios.py"),
     "packaging": ("patching/table.py",),
 }
 

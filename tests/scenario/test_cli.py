@@ -39,7 +39,7 @@ def test_a_scenario_that_holds_exits_with_0_after_its_timeline():
     assert result.exit_code == 0, result.output
     *timeline, verdict = result.output.splitlines()
     assert any("started" in line and "charge" in line for line in timeline)
-    assert verdict.startswith("OK      A worker dies while it charges, another takes over: 4 of 4 expectations hold (")
+    assert verdict.startswith("OK      A worker dies while it charges, another takes over: 5 of 5 expectations hold (")
 
 
 def test_quiet_prints_the_verdict_alone():
@@ -50,7 +50,7 @@ def test_an_expectation_that_does_not_hold_exits_with_1_and_how_to_repeat_it(fai
     result = tasksim("run", failing, "--quiet", "--seed", "5")
     assert result.exit_code == 1
     assert result.output.splitlines()[1:] == [
-        f"  {failing}:34: `shop.gateway.charges`: expected [7, 7], found [7]",
+        f"  {failing}:35: `shop.gateway.charges`: expected [7, 7], found [7]",
         f"again:  tasksim run {failing} --seed 5",
     ]
 

@@ -1,4 +1,4 @@
-"""A stand-in for the payment gateway: slow, at times unreachable, and it remembers what it has charged.
+"""A stand-in for the payment gateway: slow, at times unreachable or busy, and it remembers what it has charged.
 
 A charge with a `key` is idempotent, as with most real gateways: the second charge with the same key is answered with
 the first one's receipt. Without a key each call charges.
@@ -12,7 +12,12 @@ LATENCY = 0.5
 #: The orders charged, in order; one that was charged twice stands here twice.
 charges: list[int] = []
 
+#: How many calls were turned away because the gateway was busy.
+turned_away = 0
+
 latency = LATENCY
+_capacity: int | None = None
+_busy_until: list[float] = []
 _timeouts_left = 0
 _declined: set[int] = set()
 _receipts: dict[str, str] = {}
@@ -28,8 +33,12 @@ class CardDeclined(Exception):
 
 def charge(order: int, key: str | None = None) -> str:
     """Charge an order and return the receipt."""
-    global _timeouts_left
+    global _timeouts_left, turned_away
+    busy = not _has_room()
     time.sleep(latency)
+    if busy:
+        turned_away += 1
+        raise GatewayTimeout(f"too busy for order {order}")
     if _timeouts_left > 0:
         _timeouts_left -= 1
         raise GatewayTimeout(f"no answer for order {order}")
@@ -42,6 +51,23 @@ def charge(order: int, key: str | None = None) -> str:
     if key is not None:
         _receipts[key] = receipt
     return receipt
+
+
+def _has_room() -> bool:
+    """Take a place for this call, if there is one."""
+    if _capacity is None:
+        return True
+    _busy_until[:] = [until for until in _busy_until if until > time.monotonic()]
+    if len(_busy_until) >= _capacity:
+        return False
+    _busy_until.append(time.monotonic() + latency)
+    return True
+
+
+def serve_at_once(calls: int) -> None:
+    """Serve so many calls at a time from now on, and turn the others away."""
+    global _capacity
+    _capacity = calls
 
 
 def time_out(calls: int) -> None:
@@ -63,8 +89,9 @@ def answer_in(seconds: float) -> None:
 
 def reset() -> None:
     """Forget everything."""
-    global latency, _timeouts_left
-    latency, _timeouts_left = LATENCY, 0
+    global latency, turned_away, _capacity, _timeouts_left
+    latency, turned_away, _capacity, _timeouts_left = LATENCY, 0, None, 0
     charges.clear()
+    _busy_until.clear()
     _declined.clear()
     _receipts.clear()

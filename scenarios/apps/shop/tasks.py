@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from celery import chain, group
 from celery.result import AsyncResult
 
-from shop import gateway, mail, stock
+from shop import gateway, invoices, mail, stock
 from shop.celery import app
 from shop.gateway import GatewayTimeout
 from shop.mail import MailServerDown
@@ -47,6 +47,12 @@ def send_mail(self, order: int, subject: str) -> str:  # type: ignore[no-untyped
     except MailServerDown as error:
         raise self.retry(exc=error) from error
     return subject
+
+
+@app.task(acks_late=True, reject_on_worker_lost=True, default_retry_delay=10)
+def render_invoice(order: int) -> str:
+    """Render an order's invoice. May run again after a worker's death; a file is written once however often."""
+    return invoices.render(order)
 
 
 @app.task

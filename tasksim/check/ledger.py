@@ -1,0 +1,224 @@
+"""What became of each message: where it was, who ran it, what the workers said of it. The checks read this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasksim import events as e
+
+__all__ = ["LOST", "Ledger", "Life", "Run"]
+
+#: The state of a run whose process died before its end.
+LOST = "LOST"
+
+
+@dataclass(slots=True)
+class Run:
+    """One execution: its first event, its last (None while it goes on), and what it came to."""
+
+    started: e.Started
+    ended: e.Event | None = None
+    state: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the task itself came to its end."""
+        return self.state not in (None, LOST)
+
+
+@dataclass(slots=True)
+class Life:
+    """The life of one message.
+
+    Attributes:
+        ready: the queues that hold it.
+        out: its deliveries that were neither settled nor taken back.
+        taken: the last delivery.
+        runs: its executions.
+        told: what main processes said of it: Failed, Revoked, Expired, Retried, TaskUnknown.
+        end: the event that took it away for good, if it was one: Acked, Rejected, Dropped, Returned, ...
+        back: its requeueings, each with the run that went on at that time.
+    """
+
+    published: e.Published
+    ready: dict[str, int] = field(default_factory=dict)
+    out: dict[int, e.Delivered] = field(default_factory=dict)
+    taken: e.Delivered | None = None
+    runs: list[Run] = field(default_factory=list)
+    told: list[Any] = field(default_factory=list)
+    end: e.Event | None = None
+    back: list[tuple[e.Requeued, Run | None]] = field(default_factory=list)
+    accepted: e.Accepted | None = None
+    scheduled: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether a queue holds it, or somebody who has not settled it."""
+        return bool(self.out) or any(self.ready.values())
+
+    @property
+    def name(self) -> str:
+        """For sentences."""
+        return f"{self.published.task}[{self.published.task_id}]"
+
+
+class Ledger:
+    """The lives of all messages that carry a task, by number.
+
+    Attributes:
+        lives: by message.
+        dead: processes that have ended, with the event.
+        stopping: workers that were told to stop, with the event.
+        workers: all that ever booted.
+        published: all published messages, by task id.
+        refused: processes that refused a message for what it contained, with the times.
+    """
+
+    def __init__(self, events: Iterable[e.Event]) -> None:
+        self.lives: dict[int, Life] = {}
+        self.dead: dict[str, e.Event] = {}
+        self.stopping: dict[str, e.WorkerStopping] = {}
+        self.workers: set[str] = set()
+        self.published: dict[str, list[e.Published]] = {}
+        self.refused: set[tuple[str, float]] = set()
+        self._at: dict[tuple[str, str], dict[int, Life]] = {}
+        self._running: dict[tuple[str, str], Run] = {}
+        for event in events:
+            read = _READ.get(type(event))
+            if read is not None:
+                read(self, event)
+
+    # --- messages
+
+    def _publish(self, event: e.Published) -> None:
+        if event.task is not None and event.task_id is not None:
+            self.lives[event.message] = Life(event)
+            self.published.setdefault(event.task_id, []).append(event)
+
+    def _queue(self, event: e.Queued | e.Requeued) -> None:
+        life = self.lives.get(event.message)
+        if life is None:
+            return
+        life.ready[event.queue] = life.ready.get(event.queue, 0) + 1
+        life.end = None
+        if isinstance(event, e.Requeued):
+            life.back.append((event, next((run for run in life.runs if run.state is None), None)))
+            for number in [number for number, one in life.out.items() if one.queue == event.queue]:
+                del life.out[number]
+
+    def _deliver(self, event: e.Delivered) -> None:
+        life = self.lives.get(event.message)
+        if life is None or event.task_id is None:
+            return
+        life.ready[event.queue] = max(0, life.ready.get(event.queue, 0) - 1)
+        life.out[event.delivery] = life.taken = event
+        lives = self._at.setdefault((event.process, event.task_id), {})
+        lives.pop(event.message, None)
+        lives[event.message] = life
+
+    def _settle(self, event: e.Acked | e.Rejected) -> None:
+        life = self.lives.get(event.message)
+        if life is not None:
+            life.out.pop(event.delivery, None)
+            life.end = event
+
+    def _leave(self, event: e.Dropped | e.MessageExpired | e.DeadLettered | e.Returned) -> None:
+        life = self.lives.get(event.message)
+        if life is not None:
+            queue = getattr(event, "queue", None)
+            if queue is not None:
+                life.ready[queue] = max(0, life.ready.get(queue, 0) - 1)
+            life.end = event
+
+    # --- runs
+
+    def _life_at(self, process: str, task_id: str | None) -> Life | None:
+        """The message with this id that was delivered last to the worker of this process."""
+        lives = self._at.get((process.partition("/")[0], task_id or ""))
+        return next(reversed(lives.values())) if lives else None
+
+    def _start(self, event: e.Started) -> None:
+        life = self._life_at(event.process, event.task_id)
+        if life is not None:
+            run = self._running[event.process, event.task_id] = Run(event)
+            life.runs.append(run)
+
+    def _finish(self, event: e.Finished) -> None:
+        run = self._running.pop((event.process, event.task_id), None)
+        if run is not None:
+            # Celery does not know the state of a run that its process' end has unwound.
+            run.ended, run.state = event, LOST if event.state == "UNKNOWN" else event.state
+
+    def _die(self, event: e.WorkerDown | e.ProcessEnded) -> None:
+        process = event.worker if isinstance(event, e.WorkerDown) else event.process
+        self.dead[process] = event
+        for key in [key for key in self._running if key[0] == process]:
+            run = self._running.pop(key)
+            run.ended, run.state = event, LOST
+
+    def _boot(self, event: e.WorkerBooting) -> None:
+        self.workers.add(event.worker)
+        self.dead.pop(event.worker, None)
+        self.stopping.pop(event.worker, None)
+
+    def _fork(self, event: e.ProcessStarted) -> None:
+        self.dead.pop(event.process, None)
+
+    def _stop(self, event: e.WorkerStopping) -> None:
+        self.stopping.setdefault(event.worker, event)
+
+    # --- what is said
+
+    def _tell(self, event: e.Failed | e.Revoked | e.Expired | e.Retried | e.TaskUnknown) -> None:
+        if (event.process, event.task_id) in self._running:
+            return  # what a run says of itself is told by its end
+        lives = list(self._at.get((event.process, event.task_id or ""), {}).values())
+        if lives:
+            # The message of a retry may be here already when the worker speaks of the one before it.
+            silent = (life for life in lives if not life.told and not any(run.complete for run in life.runs))
+            next(silent, lives[-1]).told.append(event)
+
+    def _accept(self, event: e.Accepted) -> None:
+        life = self._life_at(event.process, event.task_id)
+        if life is not None:
+            life.accepted = event
+
+    def _schedule(self, event: e.Scheduled) -> None:
+        life = self._life_at(event.process, event.task_id)
+        if life is not None:
+            life.scheduled = True
+
+    def _refuse(self, event: e.TaskRejected) -> None:
+        self.refused.add((event.process, event.time))
+
+
+_READ: dict[type[e.Event], Callable[[Ledger, Any], None]] = {
+    e.Published: Ledger._publish,
+    e.Queued: Ledger._queue,
+    e.Requeued: Ledger._queue,
+    e.Delivered: Ledger._deliver,
+    e.Redelivered: Ledger._deliver,
+    e.Acked: Ledger._settle,
+    e.Rejected: Ledger._settle,
+    e.Dropped: Ledger._leave,
+    e.MessageExpired: Ledger._leave,
+    e.DeadLettered: Ledger._leave,
+    e.Returned: Ledger._leave,
+    e.Started: Ledger._start,
+    e.Finished: Ledger._finish,
+    e.WorkerDown: Ledger._die,
+    e.ProcessEnded: Ledger._die,
+    e.WorkerBooting: Ledger._boot,
+    e.ProcessStarted: Ledger._fork,
+    e.WorkerStopping: Ledger._stop,
+    e.Failed: Ledger._tell,
+    e.Revoked: Ledger._tell,
+    e.Expired: Ledger._tell,
+    e.Retried: Ledger._tell,
+    e.TaskUnknown: Ledger._tell,
+    e.Accepted: Ledger._accept,
+    e.Scheduled: Ledger._schedule,
+    e.TaskRejected: Ledger._refuse,
+}
