@@ -67,12 +67,15 @@ class Corpus:
 
     def differences(self, name: str, broker: str, seed: int = 0) -> list[str]:
         """Replay one program and compare."""
-        recording = self.recording(name, broker)
         try:
-            canonical = self.run(name, broker, seed).canonical
+            run = self.run(name, broker, seed)
         except Exception as exc:
             return [f"the run failed: {type(exc).__name__}: {exc}"]
-        return self.modules["compare"].compare(recording, canonical)
+        return self.compare(name, broker, run)
+
+    def compare(self, name: str, broker: str, run: Run) -> list[str]:
+        """A replay against its recording."""
+        return self.modules["compare"].compare(self.recording(name, broker), run.canonical)
 
 
 def _load(name: str, path: Path) -> ModuleType:
