@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from event_strategies import any_event
+from tests.trace.event_strategies import any_event
 from hypothesis import given
 from hypothesis import strategies as st
 

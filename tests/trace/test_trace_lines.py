@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from event_strategies import any_event, of_kind
+from tests.trace.event_strategies import any_event, of_kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

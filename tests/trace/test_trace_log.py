@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from event_strategies import any_event
+from tests.trace.event_strategies import any_event
 from hypothesis import given
 from hypothesis import strategies as st
 

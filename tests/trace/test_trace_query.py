@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
-from event_strategies import runs
+from tests.trace.event_strategies import runs
 from hypothesis import given
 
 from tasksim.errors import UsageError

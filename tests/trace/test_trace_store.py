@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from event_strategies import any_event, of_kind
+from tests.trace.event_strategies import any_event, of_kind
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
