@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.trace.event_strategies import any_event
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasksim.events import Event, Finished, Started, WorkerUp
 from tasksim.trace import Difference, Trace, first_difference
+from tests.trace.event_strategies import any_event
 
 ONE = WorkerUp(0.0, "w1", "w1")
 TWO = Started(1.0, "w1/1", "a", "shop.charge", 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.trace.event_strategies import any_event, of_kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +27,7 @@ from tasksim.events import (
 from tasksim.trace import Trace
 from tasksim.trace.lines import seconds, short_ids, short_names, timeline
 from tasksim.trace.words import WORDS, one_line, words
+from tests.trace.event_strategies import any_event, of_kind
 
 UUID = "a1b2c3d4-0000-4000-8000-000000000001"
 LIFE: list[Event] = [

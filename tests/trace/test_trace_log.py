@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.trace.event_strategies import any_event
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ import tasksim
 from tasksim.errors import UsageError
 from tasksim.events import Acked, Delivered, Event, Redelivered, Started, WorkerUp
 from tasksim.trace import Trace
+from tests.trace.event_strategies import any_event
 
 UP = WorkerUp(0.0, "w1", "w1")
 START = Started(1.0, "w1/1", "a", "shop.charge", 0)

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
-from tests.trace.event_strategies import runs
 from hypothesis import given
 
 from tasksim.errors import UsageError
@@ -28,6 +27,7 @@ from tasksim.events import (
     WorkerDown,
 )
 from tasksim.trace import Attempt, Trace
+from tests.trace.event_strategies import runs
 
 CHARGE = "shop.charge"
 

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.trace.event_strategies import any_event, of_kind
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasksim.errors import TraceError, UsageError
 from tasksim.events import KINDS, SCHEMA_VERSION, Event, Scheduled, WorkerDown, WorkerUp
 from tasksim.trace import Trace
+from tests.trace.event_strategies import any_event, of_kind
 
 HEADER = json.dumps({"tasksim": SCHEMA_VERSION})
 UP = '{"event":"WorkerUp","time":0.0,"process":"w1","worker":"w1"}'
