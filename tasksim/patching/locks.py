@@ -86,7 +86,8 @@ class ParkingRLock:
         if self._owner is me:
             self._count += 1
             return True
-        if not self._lock.acquire(blocking, timeout):
+        lock = self._lock
+        if not lock._real.acquire(False) and not lock.acquire(blocking, timeout):
             return False
         self._owner, self._count = me, 1
         return True
@@ -100,8 +101,7 @@ class ParkingRLock:
             self._owner = None
             self._lock.release()
 
-    def __enter__(self) -> bool:
-        return self.acquire()
+    __enter__ = acquire
 
     def __exit__(self, *_: object) -> None:
         self.release()
