@@ -1,7 +1,7 @@
 """Put what the shipped scenario prints into the README, between its two markers.
 
-    python scripts/readme_picture.py            writes README.md
-    python scripts/readme_picture.py --check    exits with 1 if that would change it
+python scripts/readme_picture.py            writes README.md
+python scripts/readme_picture.py --check    exits with 1 if that would change it
 """
 
 from __future__ import annotations

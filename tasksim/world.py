@@ -47,8 +47,8 @@ LEAD_NS = 2 * SECOND
 
 #: Every place that is replaced in every simulation.
 ROWS: tuple[Row, ...] = (
-    *amqp_seam.ROWS, *entropy.ROWS, *guard.ROWS, *threads.ROWS, *standard.ROWS, *pool.ROWS, *pool.PROCESS_ROWS, *hub.ROWS,
-    *order.ROWS, *state.ROWS, *worker_app.ROWS, *tracer.ROWS, *watch.ROWS, *host.ROWS, *backend.ROWS, *settings.ROWS,
+    *amqp_seam.ROWS, *entropy.ROWS, *guard.ROWS, *threads.ROWS, *standard.ROWS, *pool.ROWS, *pool.PROCESS_ROWS,
+    *hub.ROWS, *order.ROWS, *state.ROWS, *worker_app.ROWS, *tracer.ROWS, *watch.ROWS, *host.ROWS, *backend.ROWS, *settings.ROWS,
 )  # fmt: skip
 
 
@@ -315,6 +315,8 @@ class World:
         self.clocks.set_start(
             epoch_ns, lead_ns, frozen_by_freezegun=clock.take_over_freezegun(self.patches, self.clocks)
         )
+        for server in self.amqp.all():  # a client may have found one before the first step
+            server.shared.epoch_ns = self.clocks.epoch_ns
 
     def directory(self) -> Path:
         """A real folder for files of this world, gone at its end."""

@@ -10,7 +10,6 @@ from tasksim.broker.amqp.server import Server
 _LOCAL = {"127.0.0.1", "::1", "0.0.0.0", ""}
 
 
-
 class AmqpServers:
     """RabbitMQ servers, made when first asked for."""
 

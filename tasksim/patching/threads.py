@@ -170,9 +170,7 @@ def modules_around(names: set[str]) -> list[ModuleType]:
     """The modules of these names, and all loaded ones of the same packages."""
     roots = {name.partition(".")[0] for name in names} - {"celery", "__main__"}
     wanted = [
-        module
-        for name, module in sorted(sys.modules.items())
-        if name in names or name.partition(".")[0] in roots
+        module for name, module in sorted(sys.modules.items()) if name in names or name.partition(".")[0] in roots
     ]
     return [module for module in wanted if isinstance(module, ModuleType)]
 

@@ -292,8 +292,11 @@ ROWS = (
     Row("kombu.entity:set", "a queue's bindings are made in the order of a set", lambda _: SortedSet, new=True),
     Row("celery.bootsteps:Blueprint.claim_steps", "steps come from a set of classes", _claim_steps),
     Row("celery.worker.worker:WorkController.setup_includes", "`include` comes from a set of names", _setup_includes),
-    Row("celery.worker.consumer.delayed_delivery:DelayedDelivery._validate_broker_urls",
-        "brokers are connected to in the order of a set of addresses", _broker_urls),
+    Row(
+        "celery.worker.consumer.delayed_delivery:DelayedDelivery._validate_broker_urls",
+        "brokers are connected to in the order of a set of addresses",
+        _broker_urls,
+    ),
     Row("celery.result:ResultSet._iter_meta", "results are asked for, and told, in the order of a set", _iter_meta),
     Row("kombu.asynchronous.timer:Timer.Entry", "entries of one time are ordered by id()", _timer_entry),
     Row("celery.beat:ScheduleEntry.__lt__", "as above; here by name", _schedule_entry),

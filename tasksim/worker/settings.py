@@ -55,6 +55,9 @@ def _aliases(_: World) -> object:
 ROWS = (
     Row("kombu.transport:TRANSPORT_ALIASES", "memory:// follows RabbitMQ's rules; amqp:// must be py-amqp", _aliases),
     Row("kombu.transport:_transport_cache", "transports that were looked up before", lambda _: {}),
-    Row("kombu.connection:supports_librabbitmq", "amqp:// must be py-amqp; and it searches the disk for each connection",
-        lambda _: lambda: None),
+    Row(
+        "kombu.connection:supports_librabbitmq",
+        "amqp:// must be py-amqp; it searches the disk for each connection",
+        lambda _: lambda: None,
+    ),
 )

@@ -1,7 +1,7 @@
 """An order-processing shop: the small real application that the scenarios and the tutorial share.
 
-Nothing here knows of a simulation. `gateway`, `invoices`, `stock` and `mail` stand for services outside: what they remember is
-kept in their modules, and `reset()` makes all of them forget.
+Nothing here knows of a simulation. `gateway`, `invoices`, `stock` and `mail` stand for services outside: what they
+remember is kept in their modules, and `reset()` makes all of them forget.
 """
 
 from shop import gateway, invoices, mail, stock
