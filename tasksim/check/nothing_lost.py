@@ -114,7 +114,7 @@ def _finding(life: Life, sentence: str, law: str, incident: str | None, *more: e
 NOTHING_LOST = Invariant(
     _NAME,
     "each message of a task waits in a queue or with a worker, or its task came to an end of its own",
-    ("S1", "S2", "S3", "S7", "S10", "S20", "S41"),
+    ("S1", "S2", "S3", "S7", "S10", "S20", "S41", "S42", "S43"),
     (
         "it has expired (S32), or was revoked (S6, S19)",
         "it passed its hard time limit: killed as asked for (S18)",
