@@ -49,6 +49,9 @@ class ParkingLock:
         """Is it held?"""
         return self._real.locked()
 
+    # threading.Condition would find it out by trying to take the lock.
+    _is_owned = locked
+
     def _at_fork_reinit(self) -> None:
         self._real = _thread.allocate_lock()
         self._waiters = {}
