@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import os
 import platform
 import time
 from collections.abc import Sequence
@@ -57,6 +58,7 @@ def report(outcomes: dict[str, Outcome], *, quick: bool) -> dict[str, object]:
         **{name: outcome.value for name, outcome in outcomes.items()},
         "details": {name: outcome.details for name, outcome in outcomes.items() if outcome.details},
         "quick": quick,
+        "load": os.getloadavg()[1] / (os.cpu_count() or 1),
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     }

@@ -100,7 +100,7 @@ class Benchmark:
 
 
 def _own_share(runner: Runner) -> Outcome:
-    found = [runner.run("own_share", tasks=750 if runner.quick else 3000) for _ in range(runner.times(5))]
+    found = [runner.run("own_share", tasks=1500 if runner.quick else 6000) for _ in range(runner.times(5))]
     median = {name: statistics.median(one.get(name, 0.0) for one in found) for name in found[0]}
     return Outcome(median.pop("share"), median)
 
