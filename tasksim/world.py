@@ -47,8 +47,9 @@ LEAD_NS = 2 * SECOND
 
 #: Every place that is replaced in every simulation.
 ROWS: tuple[Row, ...] = (
-    *amqp_seam.ROWS, *entropy.ROWS, *guard.ROWS, *threads.ROWS, *standard.ROWS, *pool.ROWS, *pool.PROCESS_ROWS,
-    *hub.ROWS, *order.ROWS, *state.ROWS, *worker_app.ROWS, *tracer.ROWS, *watch.ROWS, *host.ROWS, *backend.ROWS, *settings.ROWS,
+    *amqp_seam.ROWS, *entropy.ROWS, *guard.ROWS, *threads.ROWS, *standard.ROWS, *pool.ROWS,
+    *pool.PROCESS_ROWS, *hub.ROWS, *order.ROWS, *state.ROWS, *worker_app.ROWS, *tracer.ROWS, *watch.ROWS,
+    *host.ROWS, *backend.ROWS, *settings.ROWS,
 )  # fmt: skip
 
 
@@ -169,6 +170,7 @@ class World:
         if self.eager:
             self.patches.install(eager.ROWS, self)
         self.apps.begin(self._settings)
+        tracer.own_containers(self)
         modules = threads.modules_around({task.__module__ for task in self.app.tasks.values()})
         threads.own_module_locks(self.threads, kernel.cells, self.patches, modules)
         self.watch.on_worker_up, self.watch.on_worker_stopping = self.hosts.became_up, self.hosts.is_stopping

@@ -7,9 +7,11 @@ for modules that are new. (One that is imported inside a simulation is mended at
 from __future__ import annotations
 
 import os
+import queue
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import ModuleType
@@ -20,13 +22,14 @@ from tasksim.patching.table import Patches
 #: What is looked for: the module and the name under which it is replaced.
 _WANTED: tuple[tuple[ModuleType, str], ...] = (
     (time, "sleep"), (random, "random"), (random, "getrandbits"), (os, "urandom"), (os, "getpid"), (os, "getppid"),
-    (os, "kill"), (signal, "signal"), (signal, "getsignal"),
+    (os, "kill"), (signal, "signal"), (signal, "getsignal"), (threading, "get_ident"), (threading, "Lock"),
+    (threading, "RLock"), (queue, "SimpleQueue"),
 )  # fmt: skip
 #: The real functions, and which of the above each is, by id.
 _REAL: tuple[Any, ...] = tuple(getattr(module, name) for module, name in _WANTED)
 _NUMBER = {id(real): number for number, real in enumerate(_REAL)}
 #: Where the originals live.
-_HOMES = frozenset(("time", "random", "os", "posix", "signal"))
+_HOMES = frozenset(("time", "random", "os", "posix", "signal", "threading", "_thread", "queue", "_queue"))
 
 _found: tuple[list[tuple[ModuleType, str]], ...] = tuple([] for _ in _WANTED)
 _searched: dict[str, int] = {}

@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
+import multiprocessing.connection
+import sys
+from collections.abc import Iterable
+from typing import Any
+
 from tasksim.patching.asyncio_loop import make_selector, write_to_self
 from tasksim.patching.table import Row
+
+#: Seconds between two looks at real pipes: at first, and at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.1
+
+
+def _wait_for_pipes(world: Any) -> object:
+    real, kernel, gate = multiprocessing.connection.wait, world.kernel, world.gate
+
+    def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
+        if not gate.inside():
+            return real(object_list, timeout)
+        objects, pause = list(object_list), FIRST_PAUSE
+        deadline_ns = None if timeout is None else kernel.due_ns(timeout)
+        while not (ready := real(objects, 0)) and (deadline_ns is None or kernel.now_ns < deadline_ns):
+            due_ns = kernel.due_ns(pause)
+            kernel.park(due_ns if deadline_ns is None else min(due_ns, deadline_ns), "a real pipe")
+            pause = min(2 * pause, LONGEST_PAUSE)
+        return ready
+
+    pool = sys.modules.get("multiprocessing.pool")
+    if pool is not None:
+        world.patches.set(pool, "wait", wait)
+    return wait
+
 
 ROWS: tuple[Row, ...] = (
     Row("selectors:DefaultSelector", "an event loop made inside waits in virtual time", make_selector),
     Row("asyncio.selector_events:BaseSelectorEventLoop._write_to_self", "as above: it is woken", write_to_self),
+    Row("multiprocessing.connection:wait", "a pool of threads waits for a real pipe", _wait_for_pipes),
 )

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import collections
+import copy
+import functools
+import itertools
+import queue
 from collections.abc import Callable
 from typing import Any
 
@@ -94,6 +99,37 @@ def _set_attribute(world: World) -> object:
         object.__setattr__(task, name, value)
 
     return set_attribute
+
+
+#: What a task's class keeps on its instance, and a fork copies.
+_CONTAINERS = (list, dict, set, collections.deque, itertools.count, queue.Queue)
+
+
+def own_containers(world: World) -> None:
+    """Give each process its own copy of what custom classes keep on their instances: `self.seen = []` in `__init__`."""
+    for task in world.app.tasks.values():
+        found = {
+            name for name, value in vars(task).items() if isinstance(value, _CONTAINERS) and name not in _COMMON
+        }  # fmt: skip
+        if found and not world.kernel.cells.is_separate(task):
+            at_first = _with_copies(found, vars(task))
+            world.kernel.cells.body(
+                task,
+                fresh=functools.partial(_with_copies, found, at_first),
+                fork=functools.partial(_with_copies, found),
+            )
+
+
+def _with_copies(names: set[str], body: dict[str, Any]) -> dict[str, Any]:
+    return {**body, **{name: _copy(body[name]) for name in names if name in body}}
+
+
+def _copy(value: Any) -> Any:
+    if not isinstance(value, queue.Queue):
+        return copy.copy(value)
+    new = type(value)(value.maxsize)
+    new.queue.extend(value.queue)
+    return new
 
 
 def watch_hooks(world: World, task: Any) -> None:

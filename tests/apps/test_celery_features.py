@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 import unittest
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import pytest
@@ -320,3 +321,40 @@ def test_two_simulations_at_one_time_are_refused():
         pass
     with Simulation(make_app("next")) as sim:
         assert sim.now == 0
+
+
+class Remembering(Task):
+    """Keeps a list on its instance, made before any process was."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, *args, **kwargs):
+        self.seen.append(args[0])
+        return self.run(*args, **kwargs)
+
+
+def test_containers_on_a_task_belong_to_each_process():
+    app = make_app("remembering")
+
+    @app.task(shared=False, bind=True, base=Remembering)
+    def remember(self, number):
+        return list(self.seen)
+
+    with Simulation(app, workers=2, concurrency=1):
+        results = [remember.delay(number) for number in range(6)]
+        assert sorted(result.get(timeout=10) for result in results) == [[0], [0, 2], [0, 2, 4], [1], [1, 3], [1, 3, 5]]
+    assert remember.seen == []
+
+
+def test_a_thread_pool_of_multiprocessing_in_a_task():
+    app = make_app("pools")
+
+    @app.task(shared=False)
+    def work():
+        with ThreadPool(2) as pool:
+            return pool.map(lambda seconds: time.sleep(seconds) or seconds, [3, 4])
+
+    with Simulation(app, workers=2) as sim:
+        assert work.delay().get(timeout=10) == [3, 4]
+        assert sim.now == pytest.approx(4, abs=0.2)
