@@ -154,7 +154,7 @@ class World:
 
     def _install(self, begin: Callable[[], None]) -> None:
         kernel = self.kernel
-        self.rules = settings.broker_rules(self.app)
+        self.rules = settings.broker_rules(self.app, self._settings)
         self.app.loader.import_default_modules()  # what a worker would import, before anything is replaced
         rows = self._rows()
         gc.disable()  # finalizers act in whichever process is running
@@ -184,9 +184,9 @@ class World:
     def _rows(self) -> list[Row]:
         """All rows that this app needs; their modules are imported, before anything is replaced."""
         rows = list(ROWS)
-        if settings.uses_redis(self.app) or "redis" in sys.modules:
+        if settings.uses_redis(self.app, self._settings) or "redis" in sys.modules:
             rows += redis_rows()
-        if settings.uses_redis(self.app) or "kombu.transport.redis" in sys.modules:
+        if settings.uses_redis(self.app, self._settings) or "kombu.transport.redis" in sys.modules:
             rows += kombu_redis_rows()
         rows += (*sqlite.rows(), *databases.rows())
         for row in rows:
