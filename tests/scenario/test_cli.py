@@ -1,5 +1,7 @@
 """`tasksim run FILE`: what it prints and how it exits."""
 
+import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +11,9 @@ import pytest
 import shop
 from click.testing import CliRunner
 
+from tasksim.check import CHECKS
 from tasksim.cli import main
+from tasksim.events import Published
 from tasksim.trace import Trace
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +78,98 @@ def test_the_trace_is_saved(tmp_path):
     path = tmp_path / "run.jsonl"
     assert tasksim("run", WORKER_LOST, "--quiet", "--trace", path).exit_code == 0
     assert [attempt.worker for attempt in Trace.load(path).of("pay-7").attempts] == ["w1", "w2"]
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """The trace of worker_lost.yaml under another seed than its own."""
+    path = tmp_path / "run.jsonl"
+    assert tasksim("run", WORKER_LOST, "--quiet", "--seed", "3", "--trace", path).exit_code == 0
+    return path
+
+
+def test_a_trace_says_what_was_run(saved):
+    metadata = Trace.load(saved).metadata
+    assert metadata["scenario"] == str(WORKER_LOST)
+    assert metadata["sha256"] == hashlib.sha256(WORKER_LOST.read_bytes()).hexdigest()
+    assert metadata["seed"] == 3
+    assert {"python", "celery", "kombu", "billiard"} <= set(metadata["versions"])
+
+
+def test_a_replay_is_the_same(saved):
+    result = tasksim("replay", saved)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"SAME    {saved}: {len(Trace.load(saved))} events (seed 3)\n"
+
+
+def test_a_replay_that_is_not_the_same_says_where_first(saved):
+    text = saved.read_text()
+    saved.write_text(text.replace('"state":"SUCCESS"', '"state":"FAILURE"', 1))
+    result = tasksim("replay", saved)
+    assert result.exit_code == 1
+    first, *rest = result.stdout.splitlines()
+    assert first.startswith(f"DIFFERENT  {saved}: the traces differ at event ")
+    assert first.endswith("StateStored with state 'FAILURE' against 'SUCCESS'")
+    assert rest[-2].startswith("- ")
+    assert rest[-1].startswith("+ ")
+
+
+def test_a_replay_notes_other_versions(saved):
+    saved.write_text(re.sub(r'"celery":"[^"]*"', '"celery":"5.0.0"', saved.read_text(), count=1))
+    result = tasksim("replay", saved)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("note    celery was 5.0.0 then, and is ")
+
+
+def test_a_trace_that_does_not_say_what_was_run_cannot_be_run_again(tmp_path):
+    Trace().save(tmp_path / "own.jsonl")
+    result = tasksim("replay", tmp_path / "own.jsonl")
+    assert result.exit_code == 2
+    assert "only what `tasksim run FILE --trace` writes can be run again" in result.stderr
+
+
+def test_a_scenario_that_has_changed_since_cannot_be_compared(tmp_path):
+    story, trace = tmp_path / "story.yaml", tmp_path / "run.jsonl"
+    story.write_text(WORKER_LOST.read_text())
+    assert tasksim("run", story, "--quiet", "--trace", trace).exit_code == 0
+    story.write_text(WORKER_LOST.read_text() + "# changed\n")
+    result = tasksim("replay", trace)
+    assert result.exit_code == 2
+    assert f"its scenario {story} has changed since it was written" in result.stderr
+    assert tasksim("replay", trace, "--scenario", WORKER_LOST).exit_code == 0
+
+
+def test_a_scenario_that_has_moved_is_looked_for_beside_the_trace(tmp_path, monkeypatch):
+    (tmp_path / "then").mkdir()
+    monkeypatch.chdir(tmp_path / "then")
+    Path("story.yaml").write_text(WORKER_LOST.read_text())
+    assert tasksim("run", "story.yaml", "--quiet", "--trace", "run.jsonl").exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    assert tasksim("replay", "then/run.jsonl").exit_code == 0
+    Path("then/story.yaml").unlink()
+    result = tasksim("replay", "then/run.jsonl")
+    assert (result.exit_code, result.stderr) == (2, "tasksim: story.yaml: cannot be read: No such file or directory\n")
+
+
+def test_a_trace_is_checked(saved, tmp_path):
+    result = tasksim("check", saved)
+    assert (result.exit_code, result.stdout) == (0, f"OK      {saved}: nothing found by {len(CHECKS)} checks\n")
+    path = tmp_path / "lost.jsonl"
+    Trace([Published(0.0, "client", 1, "", "celery", "a", "shop.charge", 0)]).save(path)
+    result = tasksim("check", path, "--only", "nothing_lost")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "nothing_lost: shop.charge[a] was published and put into no queue (law S41)",
+        "    0  client  published  charge  to celery  [a]",
+        "",
+        f"FAILED  {path}: 1 finding by 1 check",
+    ]
+
+
+def test_a_trace_that_cannot_be_checked_exits_with_2(saved, tmp_path):
+    assert "there is no check 'nothing'" in tasksim("check", saved, "--only", "nothing").stderr
+    result = tasksim("check", tmp_path / "none.jsonl")
+    assert (result.exit_code, result.stdout) == (2, "")
 
 
 def test_a_scenario_runs_where_nothing_but_its_own_folder_is_importable(tmp_path):

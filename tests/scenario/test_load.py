@@ -323,6 +323,27 @@ MISTAKES = {
         "happens at 11 s, after `until` (10 s)",
     ),
     "fault after the end": (HEAD + "until: 10\nfaults:\n  - {kill: w1, at: 11}", 5, "happens at 11 s, after `until`"),
+    "setup without a module": (
+        HEAD + "setup: [reset]",
+        3,
+        "item 1 of `setup` must be a dotted name (module.function), not `reset`",
+    ),
+    "setup without a call": (HEAD + "setup:\n  - args: [1]", 4, "item 1 of `setup` needs `call`"),
+    "thaw without a target": (
+        HEAD + "faults:\n  - {thaw: {}, at: 1}",
+        4,
+        "`thaw` needs a target: `worker` or `client`",
+    ),
+    "no such check": (
+        HEAD + "expect:\n  - check: nothing_lst",
+        4,
+        "there is no check `nothing_lst`; did you mean `nothing_lost`?",
+    ),
+    "no such incident": (
+        HEAD + "expect:\n  - {check: all, incident: I999}",
+        4,
+        "`incident` cannot be `I999`",
+    ),
     "id twice": (
         HEAD + "calls:\n  - {task: t, id: a-2}\n  - {task: t, id: a, repeat: 2}",
         5,

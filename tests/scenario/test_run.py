@@ -134,6 +134,78 @@ expect:
     assert kinds == ["kill", "cut", "cut", "refuse", "restart", "freeze", "stop", "kill"]
 
 
+def test_what_is_frozen_can_thaw():
+    outcome = run(
+        ONE_CHARGE
+        + """\
+settings: {broker_heartbeat: 0}
+faults:
+  - {freeze: w1, at: 100ms}
+  - {thaw: w1, at: 20s}
+expect:
+  - {task: pay, state: SUCCESS, starts: 1}
+  - {event: Acked, time: 20, task_id: pay}
+"""
+    )
+    assert outcome.ok, outcome.findings
+    assert [event.kind for event in outcome.trace.where("Fault")] == ["freeze", "thaw"]
+
+
+def test_functions_are_called_before_anything_happens():
+    outcome = run(
+        ONE_CHARGE
+        + """\
+setup:
+  - shop.reset
+  - {call: shop.gateway.decline, args: [7]}
+  - {call: shop.gateway.answer_in, kwargs: {seconds: 3}}
+expect:
+  - {task: pay, state: FAILURE}
+"""
+    )
+    assert outcome.ok, outcome.findings
+    assert outcome.seconds == pytest.approx(3, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("shop.rest", "`shop.rest` cannot be called: `shop` has no `rest`"),
+        ("{call: shop.stock.take, args: [cup, 11]}", "`shop.stock.take` raised OutOfStock"),
+    ],
+)
+def test_a_setup_that_fails_is_named_with_its_line(call, message):
+    with pytest.raises(ScenarioError) as error:
+        run(HEAD + f"setup:\n  - {call}\n")
+    assert f"story.yaml:4: {message}" in str(error.value)
+
+
+def test_a_check_that_finds_something_is_a_finding():
+    source = ONE_CHARGE.replace("charge", "nightly_report").replace("args: [7], ", "") + "until: 10\n"
+    assert run(source + "expect: [{check: all}]").ok
+    assert findings(source + "expect:\n  - {check: nothing_lost, incident: I6}\n") == [
+        (7, "expected nothing_lost to find incident I6, which did not happen")
+    ]
+
+
+def test_a_check_may_be_expected_to_find_an_incident():
+    source = (
+        HEAD
+        + """\
+setup: [{call: shop.invoices.too_big, args: [1]}]
+settings: {task_reject_on_worker_lost: true}
+calls: [{task: shop.tasks.render_invoice, args: [1]}]
+until: 30
+expect:
+"""
+    )
+    assert run(source + "  - {check: all, incident: I8}\n").ok
+    shop.reset()
+    ((line, message),) = findings(source + "  - check: attempts_bounded\n")
+    assert line == 8
+    assert message.startswith("attempts_bounded: shop.tasks.render_invoice[")
+
+
 def test_the_end_may_be_a_moment():
     night = "start: 2026-01-31T02:50:00Z\nbeat: true\nuntil: 20m\n"
     outcome = run(HEAD + night + "expect:\n  - {event: BeatSent, time: 600, count: 1}\n")
