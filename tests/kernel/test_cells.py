@@ -142,7 +142,7 @@ def test_what_was_shared_is_apart_from_the_moment_of_separation(driver: Process)
     assert thing.value == 1
     thing.value = 3
     run(cells, driver)
-    assert thing.value == 3  # the others still share the old one
+    assert thing.value == 1  # each has its own from then on
     run(cells, first)
     assert thing.value == 9
     later = new_process(cells, "w3")
