@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +14,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from tasksim.errors import ScenarioError
-from tasksim.scenario import loads
+from tasksim.scenario import loads, run_scenario
 from tests.scenario.test_load import WHOLE
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,21 @@ def problems(source: str) -> list[Any]:
 
 def test_the_published_schema_is_what_the_loader_reads() -> None:
     assert json.dumps(SCHEMA, indent=2) + "\n" == script().text(), "run: python scripts/scenario_schema.py"
+
+
+def test_the_scenario_in_the_guide_holds() -> None:
+    page = (ROOT / "docs" / "how-to" / "scenarios.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.+?)```", page, re.S)
+    outcome = run_scenario(loads(block, str(ROOT / "scenarios" / "guide.yaml")))
+    assert outcome.ok, outcome.lines
+    assert problems(block) == []
+
+
+def test_the_index_of_scenarios_is_whole() -> None:
+    folder = ROOT / "scenarios"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"\]\((\w+\.yaml)\)", index) != []
+    assert sorted(re.findall(r"\]\((\w+\.yaml)\)", index)) == sorted(path.name for path in folder.glob("*.yaml"))
 
 
 def test_it_is_a_schema() -> None:
