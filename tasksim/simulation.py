@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
@@ -45,13 +46,27 @@ def load_app(app: Any) -> Any:
 
 
 def _worker_options(workers: Workers) -> dict[str, dict[str, Any]]:
-    if isinstance(workers, bool) or not isinstance(workers, (int, Iterable)):
+    if isinstance(workers, (bool, str)) or not isinstance(workers, (int, Iterable)):
         raise UsageError(f"workers={workers!r}: give a number, a list of names, or a mapping of name to options")
+    if isinstance(workers, int) and workers < 0:
+        raise UsageError(f"workers={workers}: give 0 or more")
     if isinstance(workers, int):
         return {f"w{number}": {} for number in range(1, workers + 1)}
     if isinstance(workers, Mapping):
         return {str(name): dict(options or {}) for name, options in workers.items()}
     return {str(name): {} for name in workers}
+
+
+def _check(seed: object, concurrency: object, versions: Mapping[str, str]) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise UsageError(f"seed={seed!r}: give a whole number")
+    if concurrency is not None and (not isinstance(concurrency, int) or concurrency < 1):
+        raise UsageError(f"concurrency={concurrency!r}: give 1 or more, or None for the app's own setting")
+    for server, version in versions.items():
+        if not re.fullmatch(r"\d+(\.\d+)+", str(version)):
+            raise UsageError(
+                f'{server}={version!r}: give a version, such as "{"4.1" if server == "rabbitmq" else "7.2"}"'
+            )
 
 
 class Simulation(Processes, Patterns, Faults):
@@ -73,6 +88,7 @@ class Simulation(Processes, Patterns, Faults):
     ) -> None:  # fmt: skip
         if mode not in MODES:
             raise UsageError(f"mode={mode!r}: there are {' and '.join(map(repr, MODES))}")
+        _check(seed, concurrency, {"rabbitmq": rabbitmq, "redis": redis})
         self.app = load_app(app)
         self._workers, self._concurrency, self._beat = _worker_options(workers), concurrency, beat
         changed = dict(settings or {})

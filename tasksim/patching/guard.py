@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import ctypes
+import os
 import signal
 import socket
 import sys
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tasksim.errors import BlockedForReal, ConnectionRefused
+from tasksim.errors import BlockedForReal, ConnectionRefused, UnsupportedError
 from tasksim.kernel.loop import Kernel
 from tasksim.patching.clock import real_monotonic
 from tasksim.patching.table import Row
@@ -41,9 +42,12 @@ class Gate:
         name = host.decode() if isinstance(host, bytes) else host
         return bool({name, f"{name}:{port}"} & self._allowed) or (name, port) in self._addresses
 
-    def resolved(self, port: Any, found: Iterable[Any]) -> None:
+    def resolved(self, name: Any, found: Iterable[Any]) -> None:
         """An allowed name has these addresses."""
-        self._addresses.update((entry[4][0], port) for entry in found)
+        for _, _, _, _, (address, port, *_) in found:
+            self._addresses.add((address, port))
+            if name in self._allowed:
+                self._allowed.add(address)
 
     def refuse(self, target: str) -> ConnectionRefused:
         """The error for a connection that may not be made."""
@@ -86,10 +90,24 @@ def _getaddrinfo(world: Any) -> object:
             raise gate.refuse(f"{name}:{port}" if port else str(name))
         found = real(host, port, *arguments, **options)
         if gate.allows(name, port):
-            gate.resolved(port, found)
+            gate.resolved(name, found)
         return found
 
     return getaddrinfo
+
+
+def _fork(world: Any) -> object:
+    real, kernel, gate = os.fork, world.kernel, world.gate
+
+    def fork() -> int:
+        if gate.inside() and kernel.current is not kernel.driver:
+            raise UnsupportedError(
+                f"{kernel.current.name} forks; that would be a real copy of the test. multiprocessing and os.fork are "
+                "not served in tasks: do the work in another task, or in a program of its own (subprocess)"
+            )
+        return real()
+
+    return fork
 
 
 ROWS = (
@@ -98,6 +116,7 @@ ROWS = (
     ),
     Row("socket:socket.connect_ex", "as above", _connect("connect_ex"), new=True),
     Row("socket:getaddrinfo", "as above: not even to ask for an address", _getaddrinfo),
+    Row("os:fork", "a real fork would copy the test and all simulated processes", _fork),
 )
 
 

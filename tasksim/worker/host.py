@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import celery.app.trace
 import celery.apps.beat
-import celery.apps.worker  # noqa: F401 (a row's place)
+import celery.apps.worker
 
 from tasksim import events
 from tasksim.errors import UsageError
@@ -134,6 +135,7 @@ class Hosts:
         running = self.workers.get(name)
         if running is not None and not running.process.dead:
             raise UsageError(f"worker {name!r} is {running.state} already; stop or kill it before starting it again")
+        _check_options(self._world.app, options)
         node = hostname or f"{name}@{HOST}"
 
         def main() -> object:
@@ -227,6 +229,34 @@ def _own_settings(app: Any, conf: Mapping[str, Any]) -> None:
     settings.update(conf)
     for task, attribute, value in taken:
         setattr(task, attribute, value)
+
+
+#: Options that the worker's boot steps take.
+_OF_STEPS = frozenset(
+    (
+        "autoscale", "beat", "heartbeat_interval", "no_color", "purge", "schedule", "without_gossip",
+        "without_heartbeat", "without_mingle",
+    )
+)  # fmt: skip
+
+
+def _check_options(app: Any, options: Mapping[str, Any]) -> None:
+    """Celery's worker ignores what it does not know; a test's misspelt option should not go unseen.
+
+    Raises:
+        UsageError: an option that no worker has.
+    """
+    worker: Any = celery.apps.worker.Worker
+    known = {
+        name for step in (worker.setup_instance, worker.setup_defaults) for name in inspect.signature(step).parameters
+    }
+    known |= _OF_STEPS
+    unknown = [name for name in options if name not in known]
+    if unknown and not app.user_options.get("worker") and not any(app.steps.values()):
+        raise UsageError(
+            f"no worker has the option {unknown[0]!r}; settings go into conf={{...}}. "
+            f"Options: {', '.join(sorted(known - {'self', 'kwargs', '_kw'}))}"
+        )
 
 
 def run_worker(app: Any, hostname: str, options: Mapping[str, Any]) -> object:

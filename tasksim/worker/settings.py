@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES
@@ -18,15 +19,19 @@ _RULES = {
 _PYAMQP = "kombu.transport.pyamqp:Transport"
 
 
-def broker_rules(app: Any) -> str:
+def broker_rules(app: Any, changed: Mapping[str, Any]) -> str:
     """Whose rules an app's broker follows: "amqp" or "redis".
+
+    Args:
+        changed: settings that the simulation sets otherwise than the app does.
 
     Raises:
         UnsupportedError: a transport that is not simulated.
     """
-    url = app.conf.broker_url or app.conf.broker_write_url or "amqp://"
+    conf = {name: app.conf[name] for name in ("broker_url", "broker_write_url", "broker_transport")} | dict(changed)
+    url = conf["broker_url"] or conf["broker_write_url"] or "amqp://"
     first = (url[0] if isinstance(url, (list, tuple)) else str(url).split(";")[0]) or "amqp://"
-    scheme = str(app.conf.broker_transport or first.partition("://")[0] or "amqp")
+    scheme = str(conf["broker_transport"] or first.partition("://")[0] or "amqp")
     rules = _RULES.get(scheme)
     if rules is None:
         raise UnsupportedError(
@@ -43,9 +48,10 @@ def chatter(app: Any) -> frozenset[str]:
     return frozenset((conf.get("event_exchange") or "celeryev", f"{control}.pidbox", f"reply.{control}.pidbox"))
 
 
-def uses_redis(app: Any) -> bool:
-    """Does an app reach for kombu's or Celery's Redis code?"""
-    return broker_rules(app) == REDIS or "redis" in str(app.conf.result_backend or "")
+def uses_redis(app: Any, changed: Mapping[str, Any]) -> bool:
+    """Does an app reach for kombu's or Celery's Redis code? For `changed` see `broker_rules`."""
+    backend = changed.get("result_backend", app.conf.result_backend)
+    return broker_rules(app, changed) == REDIS or "redis" in str(backend or "")
 
 
 def _aliases(_: World) -> object:
