@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import kombu.asynchronous.hub  # noqa: F401 (a row's place)
+import kombu.asynchronous.hub
+import kombu.utils.limits
 
 from tasksim.patching.table import Row
 from tasksim.unix.poll import Epoll, Poll
@@ -56,8 +57,30 @@ def _waker(world: World) -> object:
     return Waker
 
 
+#: By so little may a token be short of a whole one and count.
+_SHORT = 1e-9
+
+
+def _get_tokens(_: World) -> object:
+    real: Any = kombu.utils.limits.TokenBucket._get_tokens
+
+    def get_tokens(bucket: Any) -> float:
+        tokens: float = real(bucket)
+        if 0 < round(tokens) - tokens < _SHORT:
+            tokens = bucket._tokens = float(round(tokens))
+        return tokens
+
+    return get_tokens
+
+
 ROWS = (
     Row("kombu.utils.eventio:epoll", "the hub waits for simulated descriptors", _epoll),
     Row("kombu.asynchronous.hub:_Waker", "the same, for other threads", _waker, needs="kombu>=5.7"),
     Row("select:poll", "redis-py, hiredis and Celery's result consumer wait for a simulated descriptor", _poll),
+    Row(
+        "kombu.utils.limits:TokenBucket._get_tokens",
+        "at the instant at which a token is due floats may lack its last digit; a real clock is past it at the "
+        "next look, this one stands still, and the worker would ask ten times and then sleep for a second",
+        _get_tokens,
+    ),
 )
