@@ -1,0 +1,29 @@
+"""Broadcast queues on RabbitMQ: each worker has a queue of its own, which goes with its connection."""
+from kombu.common import Broadcast
+
+import probe
+from base import celery_app
+
+BROKERS = ("amqp",)
+
+
+def make_app(broker_url, backend_url, **over):
+    app = celery_app(broker_url, backend_url, over, task_queues=[Broadcast("everyone")],
+                     task_routes={"reload": {"queue": "everyone", "exchange": "everyone"}})
+
+    @app.task(name="reload", ignore_result=True)
+    def reload():
+        probe.log("start")
+
+    return app
+
+
+def drive(app, ctl):
+    ctl.start_worker("w1")
+    ctl.start_worker("w2")
+    app.tasks["reload"].apply_async(task_id="reload")
+    ctl.sleep(1)
+    ctl.kill_worker("w2")
+    ctl.sleep(0.5)
+    app.tasks["reload"].apply_async(task_id="again")
+    ctl.sleep(1)
