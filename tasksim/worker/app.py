@@ -87,6 +87,14 @@ def taken_from(app: Any, settings: Mapping[str, Any]) -> list[tuple[Any, str, An
     ]
 
 
+def copy_of(conf: Any) -> Any:
+    """A copy of an app's settings, to be changed on its own; before Celery 5.7 their own `copy` mixes up its arguments."""
+    new = object.__new__(type(conf))
+    maps = [conf.maps[0].copy(), *conf.maps[1:]]
+    vars(new).update(vars(conf), maps=maps, changes=maps[0], defaults=maps[1:], _observers=[])
+    return new
+
+
 class Apps:
     """The apps of a simulation: which process knows which."""
 
@@ -113,7 +121,7 @@ class Apps:
         for task, attribute, value in taken_from(app, settings):
             self._world.patches.set_item(vars(task), attribute, value)
         if settings:
-            model["_conf"] = app.conf.copy()
+            model["_conf"] = copy_of(app.conf)
             model["_conf"].update(settings)
         self._world.patches.set(app, "__dict__", fresh_body(model))
         self._world.kernel.cells.body(app, fresh=lambda: fresh_body(model), fork=fork_body)

@@ -20,7 +20,7 @@ from tasksim.kernel.process import Process
 from tasksim.patching.table import Row
 from tasksim.unix.process import UnixProcess
 from tasksim.unix.thread import event_class, thread_class
-from tasksim.worker.app import taken_from, without_always_eager
+from tasksim.worker.app import copy_of, taken_from, without_always_eager
 from tasksim.worker.world import World
 
 #: Without a setting Celery starts as many pool processes as the machine has cores; a test wants the same everywhere.
@@ -224,7 +224,7 @@ class Hosts:
 def _own_settings(app: Any, conf: Mapping[str, Any]) -> None:
     """Settings that only the running process has: a copy, in the app's body, which is this process' own."""
     taken = taken_from(app, conf)
-    settings = app.conf.copy()
+    settings = copy_of(app.conf)
     vars(app)["_conf"] = settings
     settings.update(conf)
     for task, attribute, value in taken:

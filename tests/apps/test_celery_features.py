@@ -358,3 +358,18 @@ def test_a_thread_pool_of_multiprocessing_in_a_task():
     with Simulation(app, workers=2) as sim:
         assert work.delay().get(timeout=10) == [3, 4]
         assert sim.now == pytest.approx(4, abs=0.2)
+
+
+def test_another_broker_for_an_app_whose_settings_come_from_an_object():
+    app = Celery("configured")
+    app.config_from_object({"broker_url": "redis://", "result_backend": "redis://", "task_acks_late": True})
+    app.conf.update(task_track_started=True)
+
+    @app.task(shared=False)
+    def add(x, y):
+        return x + y
+
+    with Simulation(app, workers={"w1": {}, "w2": {"conf": {"worker_prefetch_multiplier": 1}}}, broker="amqp://") as sim:
+        sim.kill(worker="w1", when=sim.started(add))
+        assert add.delay(1, 2).get(timeout=10) == 3
+        assert sim.trace.where("Connected", server="rabbitmq")
