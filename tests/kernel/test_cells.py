@@ -147,7 +147,7 @@ def test_what_was_shared_is_apart_from_the_moment_of_separation(driver: Process)
     assert thing.value == 9
     later = new_process(cells, "w3")
     run(cells, later)
-    assert thing.value == 3
+    assert thing.value == 1
 
 
 @settings(max_examples=60, stateful_step_count=40)
