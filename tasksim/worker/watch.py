@@ -172,7 +172,7 @@ def _retry(world: World) -> object:
         if not self.request.called_directly:
             automatic = sys._getframe(1).f_globals.get("__name__") == "celery.app.autoretry"
             world.record(_retry_asked(world, self, automatic, eta, countdown, max_retries))
-        return real(self, args, kwargs, exc, throw, eta, countdown, max_retries, **options)
+        return real(self, args, kwargs, exc, throw, eta=eta, countdown=countdown, max_retries=max_retries, **options)
 
     return retry
 

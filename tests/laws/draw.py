@@ -1,0 +1,31 @@
+"""Strategies that several laws draw from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.laws.worlds import Setup, Turn
+
+#: Redis costs twice as much to simulate.
+brokers = st.sampled_from(["amqp", "amqp", "redis"])
+seeds = st.integers(0, 5)
+#: Durations that do not fall on the instants at which faults are injected.
+seconds = st.sampled_from([0.0, 0.5, 1.0, 2.0, 4.0, 9.0])
+
+
+def setups(**fixed: Any) -> st.SearchStrategy[Setup]:
+    """A world with one or two workers; keyword arguments are values, or strategies, for its fields."""
+    drawn: dict[str, Any] = {
+        "broker": brokers, "late": st.booleans(), "workers": st.integers(1, 2), "slots": st.integers(1, 2),
+        "prefetch": st.integers(1, 4), "seed": seeds,
+    }  # fmt: skip
+    for name, value in fixed.items():
+        drawn[name] = value if isinstance(value, st.SearchStrategy) else st.just(value)
+    return st.builds(Setup, **drawn)
+
+
+def turns(*ends: str) -> st.SearchStrategy[Turn]:
+    """A turn that ends in one of these ways."""
+    return st.builds(Turn, end=st.sampled_from(ends), seconds=seconds)

@@ -1,0 +1,146 @@
+"""S24: what a retry keeps; links, chains and chords wait for the last run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import chain, chord
+from hypothesis import strategies as st
+
+from tasksim.events import Published
+from tests.laws import draw, history
+from tests.laws.base import law
+from tests.laws.history import same
+from tests.laws.worlds import REDIS, SEEN, Setup, Turn, World, instant
+
+RETRY = ("retry",)
+#: What the request of a later run may have otherwise.
+NEW = ("retries", "eta", "delivery_info", "correlation_id")
+
+options = st.fixed_dictionaries(
+    {},
+    optional={
+        "priority": st.integers(0, 9),
+        "queue": st.just("other"),
+        "time_limit": st.sampled_from([50, 90]),
+        "soft_time_limit": st.sampled_from([20, 30]),
+        "expires": st.sampled_from([3000, 5000.5]),
+        "ignore_result": st.booleans(),
+        "headers": st.just({"tenant": "blue"}),
+        "countdown": st.sampled_from([0, 3]),
+        "kwargs": st.just({"color": "red"}),
+        "shadow": st.just("shade"),
+    },
+)  # fmt: skip
+
+
+@law("S24", setup=draw.setups(), given=options, retries=st.integers(1, 2), speaks_of=RETRY, examples=60)
+def law_s24_a_retry_keeps_all_that_it_is_not_given_anew(setup: Setup, given: dict[str, Any], retries: int) -> None:
+    with World(setup, worker={"queues": ["celery", "other"]}) as world:
+        task = world.task()
+        again = Turn("retry", options=(("countdown", 5),))
+        world.call(task, *[again] * retries, Turn(), args=(1, "two"), **given)
+        world.run()
+        first, *later = world.begins("t1")
+        same(len(later), retries, "retries")
+        same(list(first.seen["args"]), [1, "two"])
+        same(first.seen["kwargs"], given.get("kwargs", {}))
+        same(list(first.seen["timelimit"] or (None, None)), [given.get("time_limit"), given.get("soft_time_limit")])
+        same(first.seen["ignore_result"], given.get("ignore_result", False))
+        expires = given.get("expires")
+        same(first.seen["expires"], None if expires is None else instant(expires).isoformat())
+        assert (first.seen["headers"] or {}).items() >= given.get("headers", {}).items()
+        for note in later:
+            for name in SEEN:
+                if name == "parent_id":
+                    same(note.seen[name], "t1", "parent_id of the retry of a task without one")
+                elif name not in NEW:
+                    same(note.seen[name], first.seen[name], f"{name} of a retry")
+            for name in ("exchange", "routing_key", "priority"):
+                same(note.seen["delivery_info"][name], first.seen["delivery_info"][name], f"{name} of a retry")
+            assert not note.seen["delivery_info"]["redelivered"]
+        same({event.routing_key for event in world.trace.where(Published)}, {given.get("queue", "celery")})
+        history.all_settled(world)
+
+
+@law("S24", setup=draw.setups(), speaks_of=RETRY, args=st.sampled_from([None, (3,)]), queue=st.booleans(),
+     priority=st.sampled_from([None, 4]), expires=st.sampled_from([None, 700]))  # fmt: skip
+def law_s24_what_is_given_anew_is_taken(
+    setup: Setup, args: Any, queue: bool, priority: int | None, expires: int | None
+) -> None:
+    given: dict[str, Any] = {"countdown": 4}
+    given |= {"args": args} if args else {}
+    given |= {"queue": "other"} if queue else {}
+    given |= {"expires": expires} if expires else {}
+    with World(setup, worker={"queues": ["celery", "other"]}) as world:
+        world.call(world.task(), Turn("retry", options=tuple(given.items())), Turn(), args=(1,), expires=9000)
+        world.run()
+        _, second = world.begins("t1")
+        same(list(second.seen["args"]), list(args or (1,)))
+        same(second.seen["delivery_info"]["routing_key"], "other" if queue else "celery")
+        # The new expires is counted from the retry, at 1 s.
+        same(second.seen["expires"], instant(1 + expires if expires else 9000).isoformat())
+        same(world.starts("t1"), [0.0, 5.0])
+
+
+@law("S24", setup=draw.setups(), retries=st.integers(1, 3), last=st.sampled_from(["ok", "raise"]),
+     links=st.integers(1, 2), speaks_of=RETRY)  # fmt: skip
+def law_s24_links_and_errbacks_wait_for_the_last_run_and_happen_once(
+    setup: Setup, retries: int, last: str, links: int
+) -> None:
+    with World(setup) as world:
+        task, after = world.task(), world.task("after")
+        link = [after.si().set(task_id=f"link{number}") for number in range(links)]
+        errback = after.si().set(task_id="errback")
+        for name in ("link0", "link1"):
+            world.plan(name, Turn(seconds=0.0))
+        again = Turn("retry", options=(("countdown", 2),))
+        world.call(task, *[again] * retries, Turn(last), link=link, link_error=errback)
+        world.run()
+        end = 1.0 + 3.0 * retries
+        same(len(world.begins("t1")), retries + 1)
+        for number in range(links):
+            same(world.starts(f"link{number}")[:1], [end] if last == "ok" else [], "links")
+            same(len(world.begins(f"link{number}")), int(last == "ok"))
+        same(len(world.trace.where(Published, task="after")), links if last == "ok" else 1)
+        history.all_settled(world)
+
+
+@law("S24", setup=draw.setups(), retries=st.lists(st.integers(0, 2), min_size=2, max_size=3), speaks_of=RETRY)
+def law_s24_a_chain_goes_on_after_the_last_run_and_keeps_its_root(setup: Setup, retries: list[int]) -> None:
+    with World(setup) as world:
+        task = world.task()
+        names = [f"link{number}" for number in range(len(retries))]
+        again = Turn("retry", options=(("countdown", 2),))
+        for name, count in zip(names, retries, strict=True):
+            world.plan(name, *[again] * count, Turn())
+        chain(*(task.si().set(task_id=name) for name in names)).apply_async()
+        world.run()
+        began = 0.0
+        for number, (name, count) in enumerate(zip(names, retries, strict=True)):
+            same(world.starts(name), [began + 3.0 * run for run in range(count + 1)], name)
+            same({note.seen["root_id"] for note in world.begins(name)}, {"link0"}, "root")
+            parents = {note.seen["parent_id"] for note in world.begins(name)}
+            # Who has no parent is its own retry's.
+            same(parents, {names[number - 1]} if number else {None, *names[: bool(count)]}, "parent")
+            began += 3.0 * count + 1.0
+        history.all_settled(world)
+
+
+@law("S24", setup=draw.setups(), retries=st.lists(st.integers(0, 2), min_size=2, max_size=3), examples=25)
+def law_s24_the_body_of_a_chord_waits_for_the_last_runs_and_comes_once(setup: Setup, retries: list[int]) -> None:
+    with World(setup, backend=REDIS) as world:
+        task = world.task()
+        again = Turn("retry", options=(("countdown", 2),))
+        for number, count in enumerate(retries):
+            world.plan(f"part{number}", *[again] * count, Turn())
+        header = [task.si().set(task_id=f"part{number}") for number in range(len(retries))]
+        chord(header, task.s().set(task_id="body")).apply_async()
+        world.run()
+        last = max(note.time for number in range(len(retries)) for note in world.begins(f"part{number}")) + 1.0
+        same(world.starts("body"), [round(last, 2)], "body")
+        same(list(world.begins("body")[0].seen["args"]), [[f"run {count + 1}" for count in retries]], "its argument")
+        for number, count in enumerate(retries):
+            indices = [note.seen["group_index"] for note in world.begins(f"part{number}")]
+            same(indices, [number] * (count + 1), "group_index")
+        history.all_settled(world)
