@@ -17,10 +17,10 @@ def test_limited_tasks_start_one_interval_apart(limit: str, interval: float, off
     app = make_app()
     slow = sleeper(app, rate_limit=limit)
     with Simulation(app, workers={"w1": {"prefetch_multiplier": 20}}) as sim:
-        for _ in range(5):
+        for _ in range(8):
             time.sleep(offset)
             slow.delay(0)
         sim.run()
         starts = [event.time for event in sim.trace if type(event).__name__ == "Started"]
-    assert len(starts) == 5
-    assert [two - one for one, two in pairwise(starts)] == pytest.approx([interval] * 4, abs=0.01)
+    assert len(starts) == 8
+    assert [two - one for one, two in pairwise(starts)] == pytest.approx([interval] * 7, abs=0.01)
