@@ -1,0 +1,24 @@
+"""The how-to pages, followed: each block under `<!-- file: NAME -->` becomes a file, and then pytest runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+BLOCK = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```\n", re.DOTALL)
+PAGES = sorted(page for page in HOW_TO.glob("*.md") if BLOCK.search(page.read_text()))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page(pytester, page):
+    blocks = BLOCK.findall(page.read_text())
+    for name, code in blocks:
+        path = pytester.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(code)
+    tests = sum(len(re.findall(r"^def test_", code, re.MULTILINE)) for _, code in blocks)
+    # Django's apps need a table for a model without migrations; elsewhere the option is unknown.
+    options = ["--nomigrations"] if "DJANGO_SETTINGS_MODULE" in page.read_text() else ["-p", "no:django"]
+    result = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider", *options, timeout=120)
+    result.assert_outcomes(passed=tests)
