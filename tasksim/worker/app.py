@@ -88,7 +88,7 @@ def taken_from(app: Any, settings: Mapping[str, Any]) -> list[tuple[Any, str, An
 
 
 def copy_of(conf: Any) -> Any:
-    """A copy of an app's settings, to be changed on its own; before Celery 5.7 their own `copy` mixes up its arguments."""
+    """A copy of an app's settings; before Celery 5.7 their own `copy` mixes up its arguments."""
     new = object.__new__(type(conf))
     maps = [conf.maps[0].copy(), *conf.maps[1:]]
     vars(new).update(vars(conf), maps=maps, changes=maps[0], defaults=maps[1:], _observers=[])

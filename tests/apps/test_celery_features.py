@@ -369,7 +369,8 @@ def test_another_broker_for_an_app_whose_settings_come_from_an_object():
     def add(x, y):
         return x + y
 
-    with Simulation(app, workers={"w1": {}, "w2": {"conf": {"worker_prefetch_multiplier": 1}}}, broker="amqp://") as sim:
+    workers = {"w1": {}, "w2": {"conf": {"worker_prefetch_multiplier": 1}}}
+    with Simulation(app, workers=workers, broker="amqp://") as sim:
         sim.kill(worker="w1", when=sim.started(add))
         assert add.delay(1, 2).get(timeout=10) == 3
         assert sim.trace.where("Connected", server="rabbitmq")
