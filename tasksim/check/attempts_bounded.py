@@ -18,7 +18,7 @@ MOST_IN_VAIN = 3
 def _search(events: Sequence[e.Event]) -> Iterator[Finding]:
     yield from _retries(events)
     ledger = Ledger(events)
-    for life in ledger.lives.values():
+    for life in ledger.lives:
         in_vain = [run for run in life.runs if run.ended is not None and (not run.complete or run.state == "REJECTED")]
         if len(in_vain) > MOST_IN_VAIN:
             law, incident, why = _reason(life)

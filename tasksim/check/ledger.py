@@ -30,10 +30,10 @@ class Run:
 
 @dataclass(slots=True)
 class Life:
-    """The life of one message.
+    """The life of one message in one queue; `queue` is empty for a message that came into none.
 
     Attributes:
-        ready: the queues that hold it.
+        ready: whether the queue holds it.
         out: its deliveries that were neither settled nor taken back.
         taken: the last delivery.
         runs: its executions.
@@ -43,7 +43,8 @@ class Life:
     """
 
     published: e.Published
-    ready: dict[str, int] = field(default_factory=dict)
+    queue: str = ""
+    ready: bool = False
     out: dict[int, e.Delivered] = field(default_factory=dict)
     taken: e.Delivered | None = None
     runs: list[Run] = field(default_factory=list)
@@ -55,8 +56,8 @@ class Life:
 
     @property
     def waits(self) -> bool:
-        """Whether a queue holds it, or somebody who has not settled it."""
-        return bool(self.out) or any(self.ready.values())
+        """Whether the queue holds it, or somebody who has not settled it."""
+        return self.ready or bool(self.out)
 
     @property
     def name(self) -> str:
@@ -65,10 +66,10 @@ class Life:
 
 
 class Ledger:
-    """The lives of all messages that carry a task, by number.
+    """The lives of all messages that carry a task: one in each queue that a message came into.
 
     Attributes:
-        lives: by message.
+        now: the time of the last event.
         dead: processes that have ended, with the event.
         stopping: workers that were told to stop, with the event.
         workers: all that ever booted.
@@ -77,60 +78,77 @@ class Ledger:
     """
 
     def __init__(self, events: Iterable[e.Event]) -> None:
-        self.lives: dict[int, Life] = {}
+        self.now = 0.0
+        self._lives: dict[int, dict[str, Life]] = {}
         self.dead: dict[str, e.Event] = {}
         self.stopping: dict[str, e.WorkerStopping] = {}
         self.workers: set[str] = set()
         self.published: dict[str, list[e.Published]] = {}
         self.refused: set[tuple[str, float]] = set()
-        self._at: dict[tuple[str, str], dict[int, Life]] = {}
+        self._at: dict[tuple[str, str], dict[tuple[int, str], Life]] = {}
         self._running: dict[tuple[str, str], Run] = {}
+        self._unwound: dict[tuple[str, str], Run] = {}
         for event in events:
+            self.now = event.time
             read = _READ.get(type(event))
             if read is not None:
                 read(self, event)
+
+    @property
+    def lives(self) -> list[Life]:
+        """All of them, in the order of publishing."""
+        return [life for places in self._lives.values() for life in places.values()]
 
     # --- messages
 
     def _publish(self, event: e.Published) -> None:
         if event.task is not None and event.task_id is not None:
-            self.lives[event.message] = Life(event)
+            self._lives[event.message] = {"": Life(event)}
             self.published.setdefault(event.task_id, []).append(event)
 
+    def _life(self, message: int, queue: str) -> Life | None:
+        """The life of a message in a queue, which may begin now; None for a message without a task."""
+        places = self._lives.get(message)
+        if places is None:
+            return None
+        life = places.get(queue)
+        if life is None:
+            nowhere = places.pop("", None)
+            published = nowhere.published if nowhere is not None else next(iter(places.values())).published
+            life = places[queue] = Life(published, queue)
+        return life
+
     def _queue(self, event: e.Queued | e.Requeued) -> None:
-        life = self.lives.get(event.message)
+        life = self._life(event.message, event.queue)
         if life is None:
             return
-        life.ready[event.queue] = life.ready.get(event.queue, 0) + 1
-        life.end = None
+        life.ready, life.end = True, None
         if isinstance(event, e.Requeued):
             life.back.append((event, next((run for run in life.runs if run.state is None), None)))
-            for number in [number for number, one in life.out.items() if one.queue == event.queue]:
-                del life.out[number]
+            life.out.clear()
 
     def _deliver(self, event: e.Delivered) -> None:
-        life = self.lives.get(event.message)
+        life = self._life(event.message, event.queue)
         if life is None or event.task_id is None:
             return
-        life.ready[event.queue] = max(0, life.ready.get(event.queue, 0) - 1)
+        life.ready = False
         life.out[event.delivery] = life.taken = event
         lives = self._at.setdefault((event.process, event.task_id), {})
-        lives.pop(event.message, None)
-        lives[event.message] = life
+        lives.pop((event.message, event.queue), None)
+        lives[event.message, event.queue] = life
 
     def _settle(self, event: e.Acked | e.Rejected) -> None:
-        life = self.lives.get(event.message)
+        life = self._life(event.message, event.queue)
         if life is not None:
             life.out.pop(event.delivery, None)
             life.end = event
 
     def _leave(self, event: e.Dropped | e.MessageExpired | e.DeadLettered | e.Returned) -> None:
-        life = self.lives.get(event.message)
+        queue = getattr(event, "queue", None)
+        places = self._lives.get(event.message, {})
+        life = places.get(queue or "") or places.get("")
         if life is not None:
-            queue = getattr(event, "queue", None)
-            if queue is not None:
-                life.ready[queue] = max(0, life.ready.get(queue, 0) - 1)
-            life.end = event
+            life.ready, life.end = False, event
 
     # --- runs
 
@@ -147,9 +165,12 @@ class Ledger:
 
     def _finish(self, event: e.Finished) -> None:
         run = self._running.pop((event.process, event.task_id), None)
-        if run is not None:
-            # Celery does not know the state of a run that its process' end has unwound.
-            run.ended, run.state = event, LOST if event.state == "UNKNOWN" else event.state
+        if run is None:
+            return
+        run.ended, run.state = event, event.state
+        if event.state == "UNKNOWN":  # an exception went through Celery itself: the process ends, or a hook failed
+            run.state = LOST
+            self._unwound[event.process, event.task_id] = run
 
     def _die(self, event: e.WorkerDown | e.ProcessEnded) -> None:
         process = event.worker if isinstance(event, e.WorkerDown) else event.process
@@ -172,8 +193,12 @@ class Ledger:
     # --- what is said
 
     def _tell(self, event: e.Failed | e.Revoked | e.Expired | e.Retried | e.TaskUnknown) -> None:
-        if (event.process, event.task_id) in self._running:
+        here = event.process, event.task_id or ""
+        if here in self._running:
             return  # what a run says of itself is told by its end
+        if here in self._unwound:
+            self._unwound.pop(here).state = "FAILURE"
+            return
         lives = list(self._at.get((event.process, event.task_id or ""), {}).values())
         if lives:
             # The message of a retry may be here already when the worker speaks of the one before it.

@@ -18,9 +18,9 @@ _UNASKED = ("unroutable", "server restarted")
 
 def _search(events: Sequence[e.Event]) -> Iterator[Finding]:
     ledger = Ledger(events)
-    for life in filterfalse(lambda life: life.waits, ledger.lives.values()):
+    for life in filterfalse(lambda life: life.waits, ledger.lives):
         if life.end is None:
-            if not life.taken and not life.ready:
+            if not life.queue:
                 incident = "I33" if life.published.exchange else None
                 yield _finding(life, "was published and put into no queue", "S41", incident)
         elif isinstance(life.end, e.Dropped):
@@ -96,8 +96,11 @@ def _never_ran(life: Life, ledger: Ledger) -> Iterator[Finding]:
     assert taken is not None
     assert end is not None
     if life.accepted is not None:
-        if taken.process in ledger.dead or life.accepted.child in ledger.dead:
+        gone = ledger.dead.get(taken.process) or ledger.dead.get(life.accepted.child)
+        if gone is not None and gone.time <= life.accepted.time:
             yield _finding(life, f"was acknowledged and never began: {life.accepted.child} died", "S1", "I6")
+        elif ledger.now > life.accepted.time:
+            yield _finding(life, f"was acknowledged, and {life.accepted.child} could not begin it", "S10", "I73")
     elif isinstance(end, e.Rejected) or (end.process, end.time) in ledger.refused:
         yield _finding(life, f"was refused by {taken.process} for what it contains", "S10", "I69")
     else:

@@ -15,7 +15,7 @@ _NAME = "nothing_twice"
 
 def _search(events: Sequence[e.Event]) -> Iterator[Finding]:
     ledger = Ledger(events)
-    for life in ledger.lives.values():
+    for life in ledger.lives:
         again = [run for place, run in enumerate(life.runs) if _needless(run, life.runs[:place])]
         if again:
             yield _finding(life, again)

@@ -19,6 +19,7 @@ from tasksim.events import (
     Delivered,
     Dropped,
     Event,
+    Failed,
     Finished,
     MessageExpired,
     Published,
@@ -89,11 +90,24 @@ def test_a_message_whose_time_to_live_ends_is_not_lost() -> None:
     assert check_trace([PUBLISHED, QUEUED, MessageExpired(1.0, "broker", 1, "celery", "a")]) == []
 
 
-def test_a_message_that_was_accepted_and_never_began_is_lost_with_its_process() -> None:
-    down = WorkerDown(1.0, "w1", "w1", None, 9)
+@pytest.mark.parametrize(("died", "incident"), [(0.0, "I6"), (1.0, "I73")])
+def test_a_message_that_was_accepted_and_never_began_is_lost(died: float, incident: str) -> None:
+    down = WorkerDown(died, "w1", "w1", None, 9)
     events = [BOOT, PUBLISHED, QUEUED, DELIVERED, RECEIVED, ACCEPTED, ACKED]
     assert check_trace(events, "nothing_lost") == []
-    assert one([*events, down], "nothing_lost").incident == "I6"
+    assert one([*events, down], "nothing_lost").incident == incident
+
+
+def test_a_message_in_two_queues_is_lost_in_each_by_itself() -> None:
+    other = [replace(QUEUED, queue="all"), Dropped(0.0, "broker", 1, "all", "server restarted", "a")]
+    assert one([*WELL, *other], "nothing_lost").events == (PUBLISHED, other[1])
+
+
+def test_a_hook_that_fails_is_not_the_loss_of_its_process() -> None:
+    unknown = replace(FINISHED, state="UNKNOWN")
+    failed = Failed(1.0, "w1/1", "a", "shop.charge", "RuntimeError", "on_retry")
+    assert check_trace([*WELL[:-1], unknown, failed]) == []
+    assert one([*WELL[:-1], unknown], "nothing_lost").incident == "I6"
 
 
 def test_what_another_program_takes_is_its_own_affair() -> None:
@@ -129,6 +143,11 @@ def test_a_second_run_after_a_whole_one_is_found() -> None:
 
 def test_a_second_run_while_the_first_goes_on_is_found() -> None:
     assert law([*WELL[:7], *again(2, 0.5, "w2")], "nothing_twice") == "S33"
+
+
+def test_a_run_in_each_of_two_queues_is_no_second_run() -> None:
+    other = [replace(QUEUED, queue="all"), replace(DELIVERED, process="w2", delivery=2, queue="all")]
+    assert check_trace([*WELL, *other, replace(STARTED, process="w2/1", time=0.5)], "nothing_twice") == []
 
 
 def test_a_second_run_after_a_death_is_none() -> None:
