@@ -262,6 +262,8 @@ class World:
         remains.let_go(self.kernel.buried, len(self._cells))
 
     def _restore_environment(self) -> None:
+        if clock.is_travelling() and "TZ" in os.environ:
+            self._environment["TZ"] = os.environ["TZ"]  # a time-machine's, which will put it back itself
         for name in set(os.environ) - set(self._environment):
             del os.environ[name]
         os.environ.update(self._environment)

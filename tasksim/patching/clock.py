@@ -57,21 +57,29 @@ _FUNCTIONS = {
     name: _definition(getattr(time, name))
     for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
 }
-_FORMATTERS = {name: _definition(getattr(time, name)) for name in ("gmtime", "localtime", "ctime")}
-_NOW = _definition(vars(datetime.datetime)["now"])
-_UTCNOW = _definition(vars(datetime.datetime)["utcnow"])
+_FORMATTERS = {
+    name: _definition(getattr(time, name)) for name in ("gmtime", "localtime", "ctime", "asctime", "strftime")
+}
+_METHODS = {
+    "now": _definition(vars(datetime.datetime)["now"]),
+    "utcnow": _definition(vars(datetime.datetime)["utcnow"]),
+}
+_DEFINITIONS = _FUNCTIONS | _FORMATTERS | _METHODS
+#: The C functions themselves, by name.
+_ORIGINAL: dict[str, int] = {name: definition.meth or 0 for name, definition in _DEFINITIONS.items()}
 
-_real_time_ns = time.clock_gettime_ns
+_original_time = _NO_ARGUMENTS(_ORIGINAL["time"])
+_original_monotonic = _NO_ARGUMENTS(_ORIGINAL["monotonic"])
 
 
 def real_time() -> float:
     """Real seconds since the epoch, whatever is replaced."""
-    return _real_time_ns(time.CLOCK_REALTIME) / SECOND
+    return float(_original_time(None, None))
 
 
 def real_monotonic() -> float:
     """Real seconds of a clock that never goes back, whatever is replaced."""
-    return _real_time_ns(time.CLOCK_MONOTONIC) / SECOND
+    return float(_original_monotonic(None, None))
 
 
 class Clocks:
@@ -90,8 +98,9 @@ class Clocks:
     def __init__(self, now_ns: Callable[[], int]) -> None:
         self.now_ns = now_ns
         self.epoch_ns = self.offset = 0
-        self._installed: list[tuple[_MethodDef, int, int]] = []
-        self._kept: list[object] = []
+        self._before: dict[str, int] = {}
+        self._theirs: dict[str, int] = {}
+        self._travelled = False
         #: The last answer to `datetime.now(UTC)`, and when that was: at one instant many ask.
         self._shown: tuple[int, Any] = (-1, None)
 
@@ -110,92 +119,33 @@ class Clocks:
 
     def install(self) -> None:
         """Replace the C functions; the calling thread is the simulation's."""
-        if not self._installed:
-            self._prepare()
-        for definition, ours, _ in self._installed:
-            definition.meth = ours
+        _show(self)
+        for name, address in _addresses().items():
+            before = _DEFINITIONS[name].meth or 0
+            self._before[name] = _ORIGINAL[name] if before == address else before
+            _DEFINITIONS[name].meth = address
+        self._travelled = is_travelling()
 
     def reassert(self) -> None:
         """Take over again after somebody else (time-machine) has replaced the functions since."""
-        for definition, ours, _ in self._installed:
-            definition.meth = ours
+        for name, address in _addresses().items():
+            theirs = _DEFINITIONS[name].meth or 0
+            if theirs != address:
+                self._theirs[name] = theirs
+                _DEFINITIONS[name].meth = address
 
     def restore(self) -> None:
-        """Put back what was there before."""
-        for definition, _, before in self._installed:
-            definition.meth = before
-        self._installed = []
+        """Put back what was there before, or what a time-machine that is still at work has put there since."""
+        for name, before in self._before.items():
+            if is_travelling():
+                before = self._theirs.get(name, before)
+            elif self._travelled:
+                before = _ORIGINAL[name]
+            _DEFINITIONS[name].meth = before
+        self._before, self._theirs = {}, {}
+        _show(None)
 
-    def _prepare(self) -> None:
-        real: dict[str, Any] = {name: _NO_ARGUMENTS(definition.meth or 0) for name, definition in _FUNCTIONS.items()}
-        for name, function in self._functions(real).items():
-            self._add(_FUNCTIONS[name], _NO_ARGUMENTS(function))
-        for definition in _FORMATTERS.values():
-            self._add(definition, self._formatter(_ONE_TUPLE(definition.meth or 0)))
-        if _NOW.flags & METH_FASTCALL:
-            self._add(_NOW, self._fast_now(_FAST_KEYWORDS(_NOW.meth or 0)))
-        self._add(_UTCNOW, self._utcnow(_ON_CLASS(_UTCNOW.meth or 0)))
-
-    def _add(self, definition: _MethodDef, callback: Any) -> None:
-        self._kept.append(callback)
-        address = ctypes.cast(callback, ctypes.c_void_p).value
-        assert address is not None
-        self._installed.append((definition, address, definition.meth or 0))
-
-    def _functions(self, real: dict[str, Any]) -> dict[str, Callable[[Any, Any], object]]:
-        ours, now_ns = get_ident(), self.now_ns
-        time_, time_ns = real["time"], real["time_ns"]
-        monotonic, monotonic_ns = real["monotonic"], real["monotonic_ns"]
-        counter, counter_ns = real["perf_counter"], real["perf_counter_ns"]
-        ident = get_ident
-
-        def whole() -> int:
-            return self.epoch_ns + now_ns() - self.offset * SECOND
-
-        return {
-            "time": lambda s, a: (self.epoch_ns + now_ns()) / SECOND if ident() == ours else time_(s, a),
-            "time_ns": lambda s, a: self.epoch_ns + now_ns() if ident() == ours else time_ns(s, a),
-            "monotonic": lambda s, a: (
-                (self.epoch_ns + now_ns()) / SECOND - self.offset if ident() == ours else monotonic(s, a)
-            ),
-            "monotonic_ns": lambda s, a: whole() if ident() == ours else monotonic_ns(s, a),
-            "perf_counter": lambda s, a: (
-                (self.epoch_ns + now_ns()) / SECOND - self.offset if ident() == ours else counter(s, a)
-            ),
-            "perf_counter_ns": lambda s, a: whole() if ident() == ours else counter_ns(s, a),
-        }
-
-    def _formatter(self, real: Any) -> Any:
-        ours = get_ident()
-
-        def formatted(module: Any, arguments: tuple[Any, ...]) -> object:
-            if not arguments and get_ident() == ours:
-                arguments = (self.time(),)
-            return real(module, arguments)
-
-        return _ONE_TUPLE(formatted)
-
-    def _fast_now(self, real: Any) -> Any:
-        ours = get_ident()
-
-        def now(cls: Any, arguments: Any, count: int, keywords: Any) -> object:
-            if get_ident() != ours:
-                return real(cls, arguments, count, keywords)
-            return self._instant(cls, arguments[0] if count or keywords else None)
-
-        return _FAST_KEYWORDS(now)
-
-    def _utcnow(self, real: Any) -> Any:
-        ours = get_ident()
-
-        def utcnow(cls: Any, nothing: Any) -> object:
-            if get_ident() != ours:
-                return real(cls, nothing)
-            return self._instant(cls, datetime.UTC).replace(tzinfo=None)
-
-        return _ON_CLASS(utcnow)
-
-    def _instant(self, cls: Any, zone: datetime.tzinfo | None) -> Any:
+    def instant(self, cls: Any, zone: datetime.tzinfo | None) -> Any:
         """The present as a datetime; whole microseconds, cut off as CPython does, not by way of a float."""
         now_ns = self.epoch_ns + self.now_ns()
         common = zone is datetime.UTC and cls is datetime.datetime
@@ -208,6 +158,101 @@ class Clocks:
         return moment
 
 
+# --- what stands in the method definitions
+#
+# The callbacks are made once and never freed: time-machine keeps what it found there, and puts it back whenever its
+# user says so. Without a simulation they call the C functions.
+
+#: The clocks that are shown, and the thread that sees them; 0 is no thread.
+_clocks: Any = None
+_thread = 0
+_PROTOTYPES: dict[str, Any] = {
+    **dict.fromkeys(_FUNCTIONS, _NO_ARGUMENTS), **dict.fromkeys(_FORMATTERS, _ONE_TUPLE),
+    "now": _FAST_KEYWORDS, "utcnow": _ON_CLASS,
+}  # fmt: skip
+#: What all other threads get; never what time-machine has put there, which may end up here again.
+_real: dict[str, Any] = {name: _PROTOTYPES[name](address) for name, address in _ORIGINAL.items()}
+_callbacks: dict[str, Any] = {}
+_made: dict[str, int] = {}
+
+
+def _show(clocks: Clocks | None) -> None:
+    global _clocks, _thread
+    _clocks, _thread = clocks, 0 if clocks is None else get_ident()
+
+
+def is_travelling() -> bool:
+    """Is a time-machine at work?"""
+    machine = sys.modules.get("time_machine")
+    stack = getattr(machine, "traveller_stack", None) or getattr(machine, "coordinates_stack", None)
+    return bool(stack)
+
+
+def _addresses() -> dict[str, int]:
+    """Addresses of our functions, by name."""
+    if not _made:
+        ours: dict[str, Any] = {**_functions(), **{name: _formatter(name) for name in _FORMATTERS}, "utcnow": _utcnow}
+        if _METHODS["now"].flags & METH_FASTCALL:
+            ours["now"] = _now
+        for name, function in ours.items():
+            _callbacks[name] = callback = _PROTOTYPES[name](function)
+            _made[name] = ctypes.cast(callback, ctypes.c_void_p).value or 0
+    return _made
+
+
+def _functions() -> dict[str, Callable[[Any, Any], object]]:
+    ident = get_ident
+
+    def seconds(name: str) -> Callable[[Any, Any], object]:
+        return lambda s, a: (
+            (_clocks.epoch_ns + _clocks.now_ns()) / SECOND - _clocks.offset if ident() == _thread else _real[name](s, a)
+        )
+
+    def whole(name: str) -> Callable[[Any, Any], object]:
+        return lambda s, a: (
+            _clocks.epoch_ns + _clocks.now_ns() - _clocks.offset * SECOND if ident() == _thread else _real[name](s, a)
+        )
+
+    return {
+        "time": lambda s, a: (
+            (_clocks.epoch_ns + _clocks.now_ns()) / SECOND if ident() == _thread else _real["time"](s, a)
+        ),
+        "time_ns": lambda s, a: _clocks.epoch_ns + _clocks.now_ns() if ident() == _thread else _real["time_ns"](s, a),
+        "monotonic": seconds("monotonic"),
+        "monotonic_ns": whole("monotonic_ns"),
+        "perf_counter": seconds("perf_counter"),
+        "perf_counter_ns": whole("perf_counter_ns"),
+    }
+
+
+def _formatter(name: str) -> Callable[[Any, tuple[Any, ...]], object]:
+    """Without the argument that says when, it is now. An error in the others comes out as a SystemError."""
+    takes_fields = name in ("asctime", "strftime")
+    missing = 1 if name == "strftime" else 0
+
+    def formatted(module: Any, arguments: tuple[Any, ...]) -> object:
+        if get_ident() == _thread:
+            if len(arguments) == missing:
+                arguments = (*arguments, time.localtime(_clocks.time()) if takes_fields else _clocks.time())
+            elif not takes_fields and arguments == (None,):
+                arguments = (_clocks.time(),)
+        return _real[name](module, arguments)
+
+    return formatted
+
+
+def _now(cls: Any, arguments: Any, count: int, keywords: Any) -> object:
+    if get_ident() != _thread:
+        return _real["now"](cls, arguments, count, keywords)
+    return _clocks.instant(cls, arguments[0] if count or keywords else None)
+
+
+def _utcnow(cls: Any, nothing: Any) -> object:
+    if get_ident() != _thread:
+        return _real["utcnow"](cls, nothing)
+    return _clocks.instant(cls, datetime.UTC).replace(tzinfo=None)
+
+
 def frozen_start_ns() -> int | None:
     """The time that freezegun or time-machine shows now, nanoseconds since 1970; None if neither is at work."""
     api = sys.modules.get("freezegun.api")
@@ -216,9 +261,11 @@ def frozen_start_ns() -> int | None:
         since = frozen - datetime.datetime(1970, 1, 1)  # naive, in UTC
         seconds: int = since.days * 86400 + since.seconds
         return seconds * SECOND + int(since.microseconds) * 1000
-    machine = sys.modules.get("time_machine")
-    if machine is not None and getattr(machine, "coordinates_stack", None):
-        moment: int = machine.coordinates_stack[-1].time_ns()
+    machine: Any = sys.modules.get("time_machine")
+    # The stack's name since release 3, and before.
+    stack = getattr(machine, "traveller_stack", None) or getattr(machine, "coordinates_stack", None)
+    if stack:
+        moment: int = stack[-1].time_ns()
         return moment
     return None
 

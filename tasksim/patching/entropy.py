@@ -69,10 +69,10 @@ def _function(name: str) -> Callable[[Any], object]:
     def make(world: Any) -> object:
         shared, real = world.sources, getattr(random, name)
 
-        def function(*arguments: Any) -> Any:
+        def function(*arguments: Any, **options: Any) -> Any:
             if shared.inside():
-                return getattr(shared.generator(), name)(*arguments)
-            return real(*arguments)
+                return getattr(shared.generator(), name)(*arguments, **options)
+            return real(*arguments, **options)
 
         return function
 
@@ -116,10 +116,13 @@ def make_sources(kernel: Kernel) -> _Sources:
 
 _WHY = "chance comes from the seed, and each process has its own"
 
+_STATE = "it would read or write the state of the generator that all share, past the class that asks each process' own"
+
 ROWS = (
     Row("random:_inst.__class__", _WHY, lambda world: _shared_class(world.sources)),
     Row("random:random", _WHY, _function("random")),
     Row("random:getrandbits", _WHY, _function("getrandbits")),
+    *(Row(f"random:{name}", _STATE, _function(name)) for name in ("seed", "getstate", "setstate", "gauss")),
     Row("random:Random.seed", "a generator of the user's own, made without a seed, asks the system for one", _seed),
     Row("tempfile:_Random", "temporary files are real, and those of other runs lie beside them", lambda _: _FileNames),
     Row("random:_urandom", _WHY, _urandom),

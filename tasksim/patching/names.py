@@ -21,7 +21,8 @@ from tasksim.patching.table import Patches
 
 #: What is looked for: the module and the name under which it is replaced.
 _WANTED: tuple[tuple[ModuleType, str], ...] = (
-    (time, "sleep"), (random, "random"), (random, "getrandbits"), (os, "urandom"), (os, "getpid"), (os, "getppid"),
+    (time, "sleep"), (random, "random"), (random, "getrandbits"), (random, "seed"), (random, "getstate"),
+    (random, "setstate"), (random, "gauss"), (os, "urandom"), (os, "getpid"), (os, "getppid"),
     (os, "kill"), (signal, "signal"), (signal, "getsignal"), (threading, "get_ident"), (threading, "Lock"),
     (threading, "RLock"), (queue, "SimpleQueue"),
 )  # fmt: skip

@@ -1,0 +1,166 @@
+"""What would really leave the process, and what would really block it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tasksim import Limits, Simulation
+from tasksim.errors import BlockedForReal, ConnectionRefused
+from tests.scene import make_app
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[int]:
+    """A real server of this machine; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def connect(port: int) -> str:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        return str(connection.getpeername()[0])
+
+
+@pytest.mark.parametrize("method", ["connect", "connect_ex"])
+def test_a_connection_is_refused_and_the_error_names_the_option(method: str) -> None:
+    with (
+        listening() as port,
+        Simulation(make_app(), workers=0),
+        socket.socket() as client,
+        pytest.raises(ConnectionRefused, match=rf'allow=\["127.0.0.1:{port}"\]'),
+    ):
+        getattr(client, method)(("127.0.0.1", port))
+
+
+def test_a_refused_connection_is_an_os_error_as_a_client_library_expects() -> None:
+    with listening() as port, Simulation(make_app(), workers=0), pytest.raises(ConnectionRefusedError):
+        connect(port)
+
+
+def test_a_task_may_not_connect_either() -> None:
+    app = make_app()
+    task = app.task(shared=False, name="connect")(connect)
+    with listening() as port, Simulation(app), pytest.raises(ConnectionRefused, match="w1/1 wants to connect"):
+        task.delay(port).get()
+
+
+@pytest.mark.parametrize("allow", ["127.0.0.1", "127.0.0.1:{port}"])
+def test_an_allowed_one_is_made_for_real(allow: str) -> None:
+    app = make_app()
+    task = app.task(shared=False, name="connect")(connect)
+    with listening() as port, Simulation(app, allow=[allow.format(port=port)]) as sim:
+        assert connect(port) == "127.0.0.1"
+        assert task.delay(port).get() == "127.0.0.1"
+        assert sim.now < 1
+
+
+@pytest.mark.parametrize("port_as", [int, str])
+def test_an_allowed_name_allows_the_addresses_that_it_has(port_as: Any) -> None:
+    with listening() as port, Simulation(make_app(), workers=0, allow=[f"localhost:{port}"]):
+        found = socket.getaddrinfo("localhost", port_as(port), socket.AF_INET, socket.SOCK_STREAM)
+        with socket.socket() as client:
+            client.connect(found[0][4])
+
+
+def test_another_port_of_an_allowed_host_and_port_is_refused() -> None:
+    with (
+        listening() as port,
+        Simulation(make_app(), workers=0, allow=["127.0.0.1:1"]),
+        pytest.raises(ConnectionRefused),
+    ):
+        connect(port)
+
+
+def test_not_even_an_address_is_asked_for() -> None:
+    with Simulation(make_app(), workers=0), pytest.raises(ConnectionRefused, match=r'allow=\["db.example:5432"\]'):
+        socket.getaddrinfo("db.example", 5432)
+
+
+def test_after_the_end_connections_are_as_ever() -> None:
+    with listening() as port:
+        with Simulation(make_app(), workers=0):
+            pass
+        assert connect(port) == "127.0.0.1"
+
+
+# --- the watchdog
+
+
+def block_forever() -> None:
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()  # blocks here
+
+
+def wait_for_a_real_socket() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        one.recv(1)  # blocks here
+
+
+def compute_forever() -> None:
+    number = 0
+    while True:
+        number += 1  # blocks here
+
+
+@pytest.mark.parametrize("body", [wait_for_a_real_socket, compute_forever])
+def test_a_task_that_really_blocks_ends_with_its_process_and_line(body: Any) -> None:
+    app = make_app()
+    task = app.task(shared=False, name="block")(body)
+    with Simulation(app, limits=Limits(block=0.3)) as sim:
+        result = task.delay()
+        with pytest.raises(BlockedForReal) as caught:
+            result.get()
+        assert "w1/1" in str(caught.value)
+        assert "test_guard.py" in str(caught.value)
+        assert f"in {body.__name__}" in str(caught.value)
+        assert sim.trace.of(result).starts
+
+
+def test_a_lock_that_nobody_will_release_does_not_hang() -> None:
+    app = make_app()
+    task = app.task(shared=False, name="block")(block_forever)
+    with Simulation(app, limits=Limits(block=0.3, stuck=60)), pytest.raises(Exception, match="w1/1") as caught:
+        task.delay().get()
+    assert type(caught.value).__module__ == "tasksim.errors"
+
+
+def test_the_blocked_process_never_runs_again_and_the_others_do() -> None:
+    app = make_app()
+    seen: list[str] = []
+
+    @app.task(shared=False, name="block")
+    def block() -> None:
+        try:
+            compute_forever()
+        finally:
+            seen.append("finally")
+
+    @app.task(shared=False, name="quick")
+    def quick() -> str:
+        return "done"
+
+    with Simulation(app, concurrency=2, limits=Limits(block=0.3)) as sim:
+        with pytest.raises(BlockedForReal):
+            block.delay().get()
+        assert quick.delay().get() == "done"
+        sim.advance(10)
+    assert seen == []
+
+
+def test_a_test_that_takes_its_time_between_two_steps_is_not_blocked() -> None:
+    with Simulation(make_app(), limits=Limits(block=0.1)) as sim:
+        sim.advance(1)
+        end = sim._world.watchdog.running and time.clock_gettime(time.CLOCK_MONOTONIC) + 0.3
+        while time.clock_gettime(time.CLOCK_MONOTONIC) < end:
+            pass
+        sim.advance(1)
+        assert sim.now == 2
