@@ -11,7 +11,7 @@ The house, in the order in which a message passes through it:
     unix/                     what a process sees: descriptors, pipes, polling, fork, signals
     kernel/                   time, order, chance, processes; knows no message
     trace/, check/, report/   what happened, what must not happen, and how it reads; they know the events only
-    scenario/, cli, pytest_plugin, pytest_scenarios   the doors
+    scenario/, strategies/, cli, pytest_plugin, pytest_scenarios   the doors
 
 Names are loaded when they are first asked for, so that importing the package costs nothing.
 """
@@ -41,6 +41,14 @@ if TYPE_CHECKING:
     from tasksim.errors import WorldStopped as WorldStopped
     from tasksim.limits import Limits as Limits
     from tasksim.simulation import Simulation as Simulation
+    from tasksim.strategies import Call as Call
+    from tasksim.strategies import PlannedFault as PlannedFault
+    from tasksim.strategies import TaskSystemMachine as TaskSystemMachine
+    from tasksim.strategies import calls as calls
+    from tasksim.strategies import fault_plans as fault_plans
+    from tasksim.strategies import seeds as seeds
+    from tasksim.strategies import worker_options as worker_options
+    from tasksim.strategies import workloads as workloads
     from tasksim.trace.log import Trace as Trace
     from tasksim.trace.pattern import Pattern as Pattern
     from tasksim.trace.query import Attempt as Attempt
@@ -65,6 +73,14 @@ _HOMES = {
     "WorldStopped": "tasksim.errors",
     "Limits": "tasksim.limits",
     "Simulation": "tasksim.simulation",
+    "Call": "tasksim.strategies",
+    "PlannedFault": "tasksim.strategies",
+    "TaskSystemMachine": "tasksim.strategies",
+    "calls": "tasksim.strategies",
+    "fault_plans": "tasksim.strategies",
+    "seeds": "tasksim.strategies",
+    "worker_options": "tasksim.strategies",
+    "workloads": "tasksim.strategies",
     "Trace": "tasksim.trace.log",
     "Pattern": "tasksim.trace.pattern",
     "Attempt": "tasksim.trace.query",

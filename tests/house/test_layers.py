@@ -32,6 +32,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "simulation": (
         "driving", "world", "idle", "worker", "unix", "kernel", "check", "trace", "errors", "events", "limits",
     ),
+    "strategies": ("simulation", "driving", "trace", "limits", "errors", "events"),
     "scenario": ("simulation", "driving", "check", "trace", "errors", "events"),
     "cli": ("scenario", "simulation", "check", "report", "trace", "errors", "events"),
     "__main__": ("cli",),
@@ -52,6 +53,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "time_machine": (),
     "yaml": ("scenario/load.py",),
     "click": ("cli.py",),
+    "hypothesis": ("strategies/",),
     "pytest": ("pytest_plugin.py", "pytest_scenarios.py"),
     "packaging": ("patching/table.py",),
 }

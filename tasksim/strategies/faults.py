@@ -1,0 +1,127 @@
+"""Faults at drawn times and at drawn events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tasksim.errors import UsageError
+from tasksim.events import Event, Started
+from tasksim.simulation import Simulation
+
+#: What a planned fault may be.
+KINDS = ("kill worker", "kill child", "stop", "cut")
+#: Events at which a fault may strike.
+EVENTS = ("Received", "Accepted", "Started", "StateStored", "Finished", "Acked")
+
+
+@dataclass(frozen=True)
+class PlannedFault:
+    """Something that goes wrong at a time or at an event.
+
+    Attributes:
+        kind: "kill worker", "kill child" (the pool process of a running task), "stop" (warm), or "cut".
+        worker: whom it hits; of "kill child" a task of any worker is taken.
+        at: seconds since the start; used without `event`.
+        event: name of the event at whose nth occurrence it strikes. A child is killed `at` seconds after it.
+        back: a worker that was killed or stopped starts again so many seconds later.
+    """
+
+    kind: str
+    worker: str = "w1"
+    at: float = 0.0
+    event: str | None = None
+    nth: int = 1
+    back: float = 5.0
+
+    def plan(self, sim: Simulation, **options: Any) -> None:
+        """Let it happen in this simulation.
+
+        Args:
+            sim: a running one.
+            options: those of `sim.start_worker`, for a worker that starts again.
+        """
+        if self.kind == "kill child":
+            self._plan_child(sim)
+            return
+        actions: dict[str, Callable[[], None]] = {
+            "kill worker": lambda: sim.kill(worker=self.worker),
+            "stop": lambda: sim.stop(worker=self.worker),
+            "cut": lambda: sim.cut(worker=self.worker),
+        }
+        if self.kind not in actions:
+            raise UsageError(f"PlannedFault(kind={self.kind!r}): kinds are {', '.join(KINDS)}")
+
+        def strike(*_: Event) -> None:
+            handle = sim.workers.get(self.worker)
+            if handle is not None and handle.state == "up":
+                actions[self.kind]()
+                self._plan_return(sim, options)
+
+        if self.event is None:
+            sim.at(self.at, strike)
+        else:
+            _at_nth(sim, self.event, self.nth, lambda _: sim.at(sim.now, strike))
+
+    def _plan_return(self, sim: Simulation, options: Mapping[str, Any]) -> None:
+        def start() -> None:
+            handle = sim.workers[self.worker]
+            if handle.state == "down":
+                sim.start_worker(self.worker, **options)
+            elif handle.state == "stopping":
+                sim.at(sim.now + self.back + 1.0, start)
+
+        if self.kind != "cut":
+            sim.at(sim.now + self.back, start)
+
+    def _plan_child(self, sim: Simulation) -> None:
+        def begun(event: Event) -> None:
+            assert isinstance(event, Started)
+            task_id = event.task_id
+
+            def strike() -> None:
+                if any(task_id in handle.active for handle in sim.workers.values()):
+                    sim.kill(task=task_id)
+
+            sim.at(sim.now + self.at, strike)
+
+        _at_nth(sim, "Started", self.nth, begun)
+
+
+def _at_nth(sim: Simulation, kind: str, nth: int, act: Callable[[Event], None]) -> None:
+    counter = sim.on(kind, nth=nth).arm()
+
+    def look(event: Event) -> None:
+        if counter.matches(event):
+            stop()
+            act(event)
+
+    stop = sim.trace.subscribe(kind, look)
+
+
+def fault_plans(
+    workers: Mapping[str, Any] | tuple[str, ...] | list[str] = ("w1",),
+    *,
+    kinds: tuple[str, ...] = KINDS,
+    until: int = 20,
+    max_size: int = 3,
+) -> st.SearchStrategy[list[PlannedFault]]:
+    """Lists of faults. Workers that are killed or stopped come back, so that all work can come to its end.
+
+    Args:
+        workers: names of those that may be hit.
+        kinds: of `PlannedFault.kind`.
+        until: the latest time, in seconds. Times lie a quarter of a second beside whole and half seconds, at which
+            much else happens.
+        max_size: most faults of one plan.
+    """
+    times = st.integers(0, 2 * until).map(lambda half: half / 2 + 0.25)
+    common: dict[str, st.SearchStrategy[Any]] = {"worker": st.sampled_from(list(workers)), "at": times}
+    common |= {"nth": st.integers(1, 5), "back": st.sampled_from([1.0, 5.0, 30.0])}
+    single = st.builds(
+        PlannedFault, st.sampled_from(kinds), event=st.one_of(st.none(), st.sampled_from(EVENTS)), **common
+    )
+    return st.lists(single, max_size=max_size)

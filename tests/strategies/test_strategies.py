@@ -1,0 +1,164 @@
+"""Strategies: what is drawn can be done, prints itself, and the machine finds what is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import run_state_machine_as_test
+
+import tasksim
+from tasksim import Simulation
+from tasksim.errors import UsageError
+from tasksim.events import Disconnected, WorkerDown
+from tasksim.strategies import (
+    Call,
+    PlannedFault,
+    TaskSystemMachine,
+    calls,
+    fault_plans,
+    seeds,
+    worker_options,
+    workloads,
+)
+from tests.scene import BROKERS, make_app, sleeper
+
+#: Celery says at each cut that a later release will cancel what runs.
+pytestmark = pytest.mark.filterwarnings("ignore:(?s).*optional breaking change:PendingDeprecationWarning")
+
+few = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+
+
+def test_a_call_prints_what_was_drawn_and_publishes_it() -> None:
+    app = make_app()
+    task = sleeper(app)
+    call = find(calls(task, args=st.just((2.0,)), countdown=st.just(5), expires=st.just(None)), lambda _: True)
+    assert call == Call("sleeper", (2.0,), {}, 0.0, {"countdown": 5})
+    assert "'countdown': 5" in repr(call)
+    with Simulation(app) as sim:
+        result = call.publish(sim)
+        sim.run()
+        assert sim.trace.of(result).starts == [pytest.approx(5, abs=0.01)]
+        assert result.get() == 2.0
+
+
+def test_a_call_of_a_task_that_is_not_there_says_so() -> None:
+    with Simulation(make_app()) as sim, pytest.raises(UsageError, match="no such task"):
+        Call("nobody").publish(sim)
+
+
+@given(workloads(calls("a", at=st.integers(0, 9).map(float)), "b", max_size=5))
+@few
+def test_a_workload_is_in_the_order_of_publishing(workload: list[Call]) -> None:
+    assert 1 <= len(workload) <= 5
+    assert [call.at for call in workload] == sorted(call.at for call in workload)
+
+
+def test_a_workload_of_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="at least one"):
+        workloads()
+
+
+@given(worker_options(max_workers=2), seeds(), st.sampled_from(BROKERS), st.data())
+@few
+def test_what_is_drawn_runs_and_late_tasks_survive_it(
+    workers: dict[str, Any], seed: int, broker: str, data: st.DataObject
+) -> None:
+    app = make_app(broker, task_acks_late=True, task_reject_on_worker_lost=True)
+    app.conf.broker_transport_options = {"visibility_timeout": 60} if broker != BROKERS[0] else {}
+    task = sleeper(app)
+    plan = data.draw(fault_plans(workers))
+    with Simulation(app, workers=workers, seed=seed) as sim:
+        for fault in plan:
+            fault.plan(sim, **workers[fault.worker])
+        results = [task.delay(2.0) for _ in range(4)]
+        sim.run()
+        assert [result.state for result in results] == ["SUCCESS"] * 4
+
+
+@pytest.mark.parametrize("kind", ["kill worker", "stop"])
+@pytest.mark.parametrize("event", [None, "Started"])
+def test_a_worker_that_is_hit_goes_down_and_comes_back(kind: str, event: str | None) -> None:
+    app = make_app()
+    task = sleeper(app)
+    with Simulation(app, workers=1) as sim:
+        PlannedFault(kind, at=1.25, event=event, back=4.0).plan(sim)
+        task.delay(3.0)
+        sim.run(until=20.0)
+        assert len(sim.trace.where(WorkerDown)) == 1
+        assert sim.workers["w1"].state == "up"
+        late = task.delay(1.0)
+        sim.run()
+        assert late.state == "SUCCESS"
+
+
+def test_a_child_is_killed_so_long_after_the_nth_start() -> None:
+    app = make_app()
+    task = sleeper(app)
+    with Simulation(app, workers=1, concurrency=1) as sim:
+        PlannedFault("kill child", at=0.5, nth=2).plan(sim)
+        for _ in range(3):
+            task.delay(2.0)
+        sim.run()
+        attempts = sim.trace.attempts
+        assert [attempt.state for attempt in attempts] == ["SUCCESS", "LOST", "SUCCESS"]
+        assert attempts[1].ended == pytest.approx(attempts[1].started + 0.5)
+
+
+def test_a_cut_ends_the_connections_and_an_unknown_kind_is_refused() -> None:
+    with Simulation(make_app(), workers=1) as sim:
+        PlannedFault("cut", at=1.0).plan(sim)
+        sim.run(until=5.0)
+        assert any(event.reason == "cut" for event in sim.trace.where(Disconnected))
+        with pytest.raises(UsageError, match="kinds are"):
+            PlannedFault("flood").plan(sim)
+
+
+class Late(TaskSystemMachine):
+    def make_app(self) -> Any:
+        app = make_app(task_acks_late=True, task_reject_on_worker_lost=True)
+        sleeper(app)
+        return app
+
+    def calls(self) -> st.SearchStrategy[Call]:
+        return calls("sleeper", args=st.tuples(st.sampled_from([1.0, 4.0])), countdown=st.sampled_from([None, 3]))
+
+    def at_the_end(self) -> None:
+        assert all(result.state == "SUCCESS" for result in self.results)
+
+
+class Early(Late):
+    def make_app(self) -> Any:
+        app = make_app()
+        sleeper(app)
+        return app
+
+    def at_the_end(self) -> None:
+        pass
+
+
+steps = settings(max_examples=15, stateful_step_count=12, deadline=None, database=None, derandomize=True)
+TestLate = Late.TestCase
+TestLate.settings = steps
+
+
+def test_the_machine_finds_that_early_acked_tasks_die_with_their_worker() -> None:
+    hunt = settings(steps, max_examples=100, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
+    with pytest.raises(AssertionError, match=r"nothing_lost: .* I6"):
+        run_state_machine_as_test(Early, settings=hunt)
+
+
+class KnownEarly(Early):
+    known = ("I6", "I7", "I58")
+
+
+TestKnownEarly = KnownEarly.TestCase
+TestKnownEarly.settings = steps
+
+
+def test_the_package_offers_what_the_module_has() -> None:
+    from tasksim import strategies
+
+    assert all(getattr(tasksim, name) is getattr(strategies, name) for name in strategies.__all__)
