@@ -36,6 +36,8 @@ _HEAD = object.__basicsize__
 _POINTER = ctypes.sizeof(ctypes.c_void_p)
 _OBJECT = ctypes.py_object
 
+# What stands for an object that may fail to come about is its address, with a reference given away, or nothing.
+_ADDRESS = ctypes.c_void_p
 _NO_ARGUMENTS = ctypes.PYFUNCTYPE(_OBJECT, ctypes.c_void_p, ctypes.c_void_p)
 _ONE_TUPLE = ctypes.PYFUNCTYPE(_OBJECT, ctypes.c_void_p, _OBJECT)
 _FAST_KEYWORDS = ctypes.PYFUNCTYPE(_OBJECT, _OBJECT, ctypes.POINTER(_OBJECT), ctypes.c_ssize_t, ctypes.c_void_p)
@@ -170,6 +172,12 @@ _PROTOTYPES: dict[str, Any] = {
     **dict.fromkeys(_FUNCTIONS, _NO_ARGUMENTS), **dict.fromkeys(_FORMATTERS, _ONE_TUPLE),
     "now": _FAST_KEYWORDS, "utcnow": _ON_CLASS,
 }  # fmt: skip
+#: The same for ours that may fail.
+_CALLBACKS: dict[str, Any] = {
+    **dict.fromkeys(_FORMATTERS, ctypes.PYFUNCTYPE(_ADDRESS, ctypes.c_void_p, _OBJECT)),
+    "now": ctypes.PYFUNCTYPE(_ADDRESS, _OBJECT, ctypes.POINTER(_OBJECT), ctypes.c_ssize_t, ctypes.c_void_p),
+    "utcnow": ctypes.PYFUNCTYPE(_ADDRESS, _OBJECT, ctypes.c_void_p),
+}
 #: What all other threads get; never what time-machine has put there, which may end up here again.
 _real: dict[str, Any] = {name: _PROTOTYPES[name](address) for name, address in _ORIGINAL.items()}
 _callbacks: dict[str, Any] = {}
@@ -191,11 +199,12 @@ def is_travelling() -> bool:
 def _addresses() -> dict[str, int]:
     """Addresses of our functions, by name."""
     if not _made:
-        ours: dict[str, Any] = {**_functions(), **{name: _formatter(name) for name in _FORMATTERS}, "utcnow": _utcnow}
+        ours: dict[str, Any] = {**_functions(), **{name: _safe(_formatter(name)) for name in _FORMATTERS}}
+        ours["utcnow"] = _safe(_utcnow)
         if _METHODS["now"].flags & METH_FASTCALL:
             ours["now"] = _now
         for name, function in ours.items():
-            _callbacks[name] = callback = _PROTOTYPES[name](function)
+            _callbacks[name] = callback = _CALLBACKS.get(name, _NO_ARGUMENTS)(function)
             _made[name] = ctypes.cast(callback, ctypes.c_void_p).value or 0
     return _made
 
@@ -225,8 +234,26 @@ def _functions() -> dict[str, Callable[[Any, Any], object]]:
     }
 
 
+_give_reference = ctypes.pythonapi.Py_IncRef
+_give_reference.argtypes, _give_reference.restype = (_OBJECT,), None
+
+
+def _safe(function: Callable[..., object]) -> Callable[..., int | None]:
+    """For calls that may fail, for a bad argument say: nothing may be raised, so the caller gets a SystemError."""
+
+    def called(*arguments: Any) -> int | None:
+        try:
+            value = function(*arguments)
+        except Exception:
+            return None
+        _give_reference(value)
+        return id(value)
+
+    return called
+
+
 def _formatter(name: str) -> Callable[[Any, tuple[Any, ...]], object]:
-    """Without the argument that says when, it is now. An error in the others comes out as a SystemError."""
+    """Without the argument that says when, it is now."""
     takes_fields = name in ("asctime", "strftime")
     missing = 1 if name == "strftime" else 0
 
@@ -241,10 +268,17 @@ def _formatter(name: str) -> Callable[[Any, tuple[Any, ...]], object]:
     return formatted
 
 
-def _now(cls: Any, arguments: Any, count: int, keywords: Any) -> object:
-    if get_ident() != _thread:
-        return _real["now"](cls, arguments, count, keywords)
-    return _clocks.instant(cls, arguments[0] if count or keywords else None)
+def _now(cls: Any, arguments: Any, count: int, keywords: Any) -> int | None:
+    # As `_safe` would make it; written out, for it is asked often.
+    try:
+        if get_ident() == _thread:
+            value = _clocks.instant(cls, arguments[0] if count or keywords else None)
+        else:
+            value = _real["now"](cls, arguments, count, keywords)
+    except Exception:
+        return None
+    _give_reference(value)
+    return id(value)
 
 
 def _utcnow(cls: Any, nothing: Any) -> object:

@@ -92,6 +92,16 @@ def test_with_an_argument_the_formatters_do_as_ever(sim: Simulation) -> None:
     assert time.asctime(time.gmtime(0)) == "Thu Jan  1 00:00:00 1970"
 
 
+@pytest.mark.parametrize(
+    "mistake",
+    [lambda: time.gmtime("x"), lambda: time.strftime(5), lambda: time.localtime(1e30), lambda: datetime.now("x")],
+)
+def test_a_bad_argument_is_an_error(sim: Simulation, mistake: Any) -> None:
+    with pytest.raises(SystemError):  # a TypeError or an OverflowError in life: that cannot be handed through
+        mistake()
+    assert sim.now == 0
+
+
 def test_clocks_in_a_task_show_virtual_time() -> None:
     app = make_app()
 
