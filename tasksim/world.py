@@ -154,6 +154,7 @@ class World:
 
     def _install(self, begin: Callable[[], None]) -> None:
         kernel = self.kernel
+        settings.forget_environment(self._settings)
         self.rules = settings.broker_rules(self.app, self._settings)
         self.app.loader.import_default_modules()  # what a worker would import, before anything is replaced
         rows = self._rows()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,18 @@ _RULES = {
 _PYAMQP = "kombu.transport.pyamqp:Transport"
 
 
+def forget_environment(changed: Mapping[str, Any]) -> None:
+    """What the simulation sets goes before what Celery reads from the environment; put back at the end."""
+    names = {
+        "broker_url": ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"),
+        "result_backend": ("CELERY_RESULT_BACKEND",),
+    }
+    for setting, variables in names.items():
+        if changed.get(setting):
+            for variable in variables:
+                os.environ.pop(variable, None)
+
+
 def broker_rules(app: Any, changed: Mapping[str, Any]) -> str:
     """Whose rules an app's broker follows: "amqp" or "redis".
 
@@ -28,7 +41,9 @@ def broker_rules(app: Any, changed: Mapping[str, Any]) -> str:
     Raises:
         UnsupportedError: a transport that is not simulated.
     """
-    conf = {name: app.conf[name] for name in ("broker_url", "broker_write_url", "broker_transport")} | dict(changed)
+    # As attributes: the environment, where it says something, goes before what is set.
+    names = ("broker_url", "broker_write_url", "broker_transport")
+    conf = {name: getattr(app.conf, name) for name in names} | dict(changed)
     url = conf["broker_url"] or conf["broker_write_url"] or "amqp://"
     first = (url[0] if isinstance(url, (list, tuple)) else str(url).split(";")[0]) or "amqp://"
     scheme = str(conf["broker_transport"] or first.partition("://")[0] or "amqp")

@@ -2,6 +2,7 @@
 
 import contextvars
 import logging
+import os
 import subprocess
 import sys
 import textwrap
@@ -221,18 +222,23 @@ def test_an_app_that_was_used_before_and_two_simulations_in_a_row():
     assert digests[0] == digests[1]
 
 
-def test_settings_from_the_environment(monkeypatch):
+@pytest.mark.parametrize(
+    ("options", "server"), [({}, "redis"), ({"broker": "amqp://"}, "rabbitmq"), ({"broker": "redis://here"}, "redis")]
+)
+def test_settings_from_the_environment_and_in_their_place(monkeypatch, options, server):
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://elsewhere:1234/5")
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", "rpc://")
     app = Celery("environment")
 
     @app.task(shared=False)
     def add(x, y):
         return x + y
 
-    with Simulation(app, workers=2, backend="cache+memory://") as sim:
+    with Simulation(app, workers=2, backend="cache+memory://", **options) as sim:
         assert add.delay(1, 2).get(timeout=10) == 3
-        assert list(sim.queues) == ["celery"]
-        assert {one.server for one in sim.trace.where("Connected")} == {"redis"}
+        assert sim.queues["celery"].consumers == 2
+        assert {one.server for one in sim.trace.where("Connected")} == {server}
+    assert os.environ["CELERY_BROKER_URL"] == "redis://elsewhere:1234/5"
 
 
 def test_shared_task_and_autodiscovery(tmp_path, monkeypatch):
