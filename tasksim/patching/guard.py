@@ -145,6 +145,8 @@ class Watchdog:
         self._over.acquire()
         if self._main:
             self._old = signal.signal(self.SIGNAL, self._interrupt)
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, self._keyboard)
         _thread.start_new_thread(self._look, ())
 
     def stop(self) -> None:
@@ -153,6 +155,8 @@ class Watchdog:
         self._over.release()
         if self._main:
             signal.signal(self.SIGNAL, self._old)
+            if signal.getsignal(signal.SIGINT) == self._keyboard:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _look(self) -> None:
         kernel, over = self._kernel, self._over
@@ -177,6 +181,10 @@ class Watchdog:
                 signal.pthread_kill(self._ident, self.SIGNAL)
         else:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._ident), ctypes.py_object(BlockedForReal))
+
+    def _keyboard(self, *_: object) -> None:
+        """Ctrl-C means the test; in the middle of a task, Celery would take it for the end of a pool process."""
+        self._kernel.fail(KeyboardInterrupt())
 
     def _interrupt(self, *_: object) -> None:
         error, self._error = self._error, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import threading
 import time
@@ -154,6 +155,24 @@ def test_the_blocked_process_never_runs_again_and_the_others_do() -> None:
         assert quick.delay().get() == "done"
         sim.advance(10)
     assert seen == []
+
+
+def test_an_interrupt_from_the_keyboard_in_the_middle_of_a_task_ends_the_test() -> None:
+    app = make_app()
+    seen: list[str] = []
+
+    @app.task(shared=False, name="interrupted")
+    def interrupted() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(10)
+        finally:
+            seen.append("finally")
+
+    with Simulation(app), pytest.raises(KeyboardInterrupt):
+        interrupted.delay().get()
+    assert seen == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_test_that_takes_its_time_between_two_steps_is_not_blocked() -> None:
