@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tasksim
@@ -253,6 +253,7 @@ def test_prefetch_may_count_for_each_consumer_or_for_nobody() -> None:
 # --- all of them
 
 
+@settings(deadline=None)
 @given(st.lists(any_event(), max_size=30))
 def test_no_sequence_of_events_makes_a_check_fail(events: list[Event]) -> None:
     assert all(str(finding) for finding in check_trace(events))

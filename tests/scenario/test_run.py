@@ -260,7 +260,7 @@ UNFIT = {
     "no target": (
         HEAD + "faults:\n  - {kill: {task: pay}, at: 1}",
         4,
-        "the app has no task `pay`; there are: shop.",
+        "the app has no task `pay`; there are: ",
     ),
     "nobody expected": (HEAD + "expect:\n  - {task: pay, starts: 1}", 4, "the app has no task `pay`"),
 }
