@@ -27,8 +27,6 @@ HERE = Path(__file__).resolve().parent
 BOOT = 2.0
 #: Seconds between two looks of `wait`; a worker that was just found ready has opened its connections by then.
 LOOK = 0.01
-#: Seconds that it takes the driver to publish, in which workers get on with the message before.
-PUBLISH = 0.001
 SHARED = ("compare", "probe", "base", "record", "real_ctl")
 #: Broker and result store are two servers, so that connections to one can be cut alone.
 URLS = {"redis": "redis://127.0.0.1:6379/1", "amqp": "amqp://guest:guest@127.0.0.1:5672/conf"}
@@ -185,8 +183,6 @@ class SimulatedCtl:
             entry.update(id=request.id, task=current_task.name, retries=request.retries, redelivered=bool(redelivered))
         entry.update(data)
         self.events.append(json.loads(json.dumps(entry, default=repr)))
-        if (event, where) == ("publish", "driver"):
-            time.sleep(PUBLISH)
 
     def _found(self, event: str, match: dict[str, Any]) -> list[dict[str, Any]]:
         return [
