@@ -102,7 +102,11 @@ class Run:
         server = str(corpus.recording(name, broker).get("server", ""))
         version = re.search(r"(\d+\.\d+)", server)
         versions = {"rabbitmq" if broker == "amqp" else "redis": version.group(1)} if version else {}
-        finalizers = set(_state._on_app_finalizers)  # a task of one program must not reach the next one's app
+        # As in an interpreter of its own: what other programs, or other tests, share with every app is not there.
+        finalizers = set(_state._on_app_finalizers)
+        _state._on_app_finalizers.intersection_update(
+            {one for one in finalizers if one.__module__ == "celery.app.builtins"}
+        )
         try:
             self.app = self.make_app()
             with Simulation(self.app, workers=0, seed=seed, **versions) as sim:
@@ -111,7 +115,8 @@ class Run:
                 self.trace = sim.trace
         finally:
             self.modules["base"].disconnect_all()
-            _state._on_app_finalizers.intersection_update(finalizers)
+            _state._on_app_finalizers.clear()
+            _state._on_app_finalizers.update(finalizers)
         self.canonical = self.modules["record"].canonical(json.loads(json.dumps(raw, default=repr)))
 
     def make_app(self, **over: Any) -> Any:
