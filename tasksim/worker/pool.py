@@ -22,6 +22,7 @@ import billiard.popen_fork
 import celery.concurrency.asynpool as asynpool
 import celery.concurrency.prefork  # noqa: F401 (a row's place)
 
+from tasksim.kernel.loop import FIRST_PID
 from tasksim.patching.table import Row
 from tasksim.unix.descriptors import IN
 from tasksim.unix.poll import Poll
@@ -259,12 +260,32 @@ def _kill(world: World) -> object:
     def kill(pid: int, number: int) -> None:
         if pid in unix.processes:
             unix.kill(pid, number)
-        elif world.kernel.current is world.kernel.driver or pid == world.kernel.driver.pid:
+        elif world.kernel.current is world.kernel.driver or pid == world.kernel.driver.pid or _is_real_child(pid):
             real(pid, number)
         else:
             raise ProcessLookupError(3, "No such process")
 
     return kill
+
+
+def _is_real_child(pid: int) -> bool:
+    """Is it a program that somebody, a task with `subprocess` say, has really started?"""
+    if not 0 < pid < FIRST_PID:
+        return False
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _waitpid(world: World) -> Callable[[int, int], tuple[int, int]]:
+    real = os.waitpid
+
+    def waitpid(pid: int, options: int) -> tuple[int, int]:
+        return real(pid, options) if _is_real_child(pid) else world.unix.waitpid(pid, options)
+
+    return waitpid
 
 
 def _parent_pid(world: World) -> Callable[[], int]:
@@ -288,7 +309,7 @@ PROCESS_ROWS = (
     _inside(os, "getpid", lambda world: lambda: world.kernel.current.pid),
     _inside(os, "getppid", _parent_pid),
     _inside(os, "_exit", _exit),
-    _inside(os, "waitpid", lambda world: world.unix.waitpid),
+    _inside(os, "waitpid", _waitpid),
     Row("os:kill", "a task may kill its own process or another simulated one", _kill),
     _inside(signal, "signal", lambda world: world.unix.set_handler),
     _inside(signal, "getsignal", lambda world: world.unix.get_handler),

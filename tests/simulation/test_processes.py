@@ -208,6 +208,33 @@ def test_a_real_subprocess_takes_no_virtual_time() -> None:
         assert sim.now < 1
 
 
+def test_a_real_subprocess_can_fail_and_be_killed_and_leaves_no_zombie() -> None:
+    app = make_app()
+
+    @app.task(shared=False, name="run")
+    def run() -> list[int]:
+        failed = subprocess.run([sys.executable, "-c", "raise SystemExit(3)"])
+        with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as sleeping:
+            sleeping.kill()
+        return [failed.returncode, sleeping.returncode]
+
+    with Simulation(app):
+        assert run.delay().get() == [3, -9]
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_task_may_not_kill_what_is_not_its_own() -> None:
+    app = make_app()
+
+    @app.task(shared=False, name="kill")
+    def kill(pid: int) -> None:
+        os.kill(pid, 0)
+
+    with Simulation(app), pytest.raises(ProcessLookupError):
+        kill.delay(1).get()
+
+
 def test_a_real_fork_in_a_task_is_refused() -> None:
     app = make_app()
 
