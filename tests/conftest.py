@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from importlib.metadata import entry_points
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test is a timed one: a loaded machine must not fail it.
+settings.register_profile("tasksim", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tasksim")
 
 pytest_plugins = ["pytester"]
 if "tasksim" not in entry_points(group="pytest11").names:

@@ -1,5 +1,6 @@
 """Who gets which message, how many at once, and what comes back."""
 
+import gc
 import sys
 
 import pytest
@@ -539,10 +540,13 @@ def _lines_run(function):
         count += 1
         return trace
 
-    before = sys.gettrace()
+    before, collecting = sys.gettrace(), gc.isenabled()
+    gc.disable()  # a finalizer's lines would count
     sys.settrace(trace)
     try:
         function()
     finally:
         sys.settrace(before)
+        if collecting:
+            gc.enable()
     return count
