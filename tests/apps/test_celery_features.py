@@ -313,7 +313,7 @@ def test_a_plain_script_with_warnings_as_errors(tmp_path, broker):
     script.write_text(textwrap.dedent(SCRIPT).format(broker=broker))
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script)],
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60, check=False,
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 

@@ -14,6 +14,6 @@ def test_a_django_projects_suite(pytester, monkeypatch, broker, database):
     shutil.copytree(SITE, pytester.path, dirs_exist_ok=True)
     monkeypatch.setenv("BROKER", broker)
     monkeypatch.setenv("DATABASE", database)
-    result = pytester.runpytest_subprocess("check_notes.py", "-p", "no:cacheprovider", timeout=120)
+    result = pytester.runpytest_subprocess("check_notes.py", "-p", "no:cacheprovider", timeout=600)
     in_file_only = 0 if database == "file" else 1
     result.assert_outcomes(passed=11 - in_file_only, skipped=in_file_only)

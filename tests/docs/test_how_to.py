@@ -20,5 +20,5 @@ def test_a_page(pytester, page):
     tests = sum(len(re.findall(r"^def test_", code, re.MULTILINE)) for _, code in blocks)
     # Django's apps need a table for a model without migrations; elsewhere the option is unknown.
     options = ["--nomigrations"] if "DJANGO_SETTINGS_MODULE" in page.read_text() else ["-p", "no:django"]
-    result = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider", *options, timeout=120)
+    result = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider", *options, timeout=600)
     result.assert_outcomes(passed=tests)
