@@ -19,6 +19,6 @@ def plant(file: str | Path) -> Callable[[], object] | None:
         spec.loader.exec_module(module)
         take_back = module.plant()
     except Exception as exc:
-        sys.stderr.write(f"{file}: no mutant can be planted: {type(exc).__name__}: {exc}\n")
+        sys.stderr.write(f"{file}: no mutant can be planted: {type(exc).__name__}: {exc!s:.300}\n")
         return None
     return take_back if callable(take_back) else lambda: None

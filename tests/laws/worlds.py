@@ -92,7 +92,7 @@ class Note(Event):
 SEEN = (
     "id", "root_id", "parent_id", "group", "chord", "chain", "retries", "eta", "expires", "timelimit", "headers",
     "delivery_info", "callbacks", "errbacks", "ignore_result", "args", "kwargs", "is_eager", "called_directly",
-    "correlation_id", "group_index",
+    "correlation_id", "group_index", "shadow",
 )  # fmt: skip
 
 
@@ -189,7 +189,7 @@ class World:
     def _act(self, task: Any) -> Any:
         request, position = task.request, len(self.trace)
         process = self.sim.current_process.name
-        seen = {name: getattr(request, name) for name in SEEN}
+        seen = {name: getattr(request, name, None) for name in SEEN}
         self.bodies.append((position, Note(self.sim.now, process, request.id, "begin", seen)))
         turns = self.turns.get(request.id) or [Turn()]
         turn = turns[min(self.runs[request.id], len(turns) - 1)]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import chain
+from celery import Celery, chain
 from hypothesis import strategies as st
 
 from tasksim.events import Delivered, Failed, Received, TaskRejected, TaskUnknown
 from tests.laws import draw, history, lifecycle
 from tests.laws.base import law
 from tests.laws.history import same
-from tests.laws.worlds import Hooked, Setup, Turn, World
+from tests.laws.worlds import URLS, Hooked, Setup, Turn, World
 
 alone = draw.setups(workers=1)
 
@@ -85,18 +85,25 @@ def law_s12_a_failure_ends_its_chain_and_calls_the_errback_once(
         history.all_settled(world)
 
 
-@law("S18", setup=alone, limit=st.sampled_from([2, 4]), soft=st.booleans(), source=st.sampled_from(["task", "call"]),
-     acks=st.booleans(), seconds=st.sampled_from([1.0, 9.0]), errback=st.booleans(), since="5.7",
-     examples=60)  # fmt: skip
+@law("S18", setup=alone, limit=st.sampled_from([2, 4]), soft=st.sampled_from([False, False, True]), acks=st.booleans(),
+     source=st.sampled_from(["task", "call", "name", "setting"]), seconds=st.sampled_from([1.0, 9.0, 9.0]),
+     errback=st.booleans(), since="5.7", examples=60)  # fmt: skip
 def law_s18_a_hard_time_limit_fails_the_task_from_the_main_process(
     setup: Setup, limit: int, soft: bool, source: str, acks: bool, seconds: float, errback: bool
 ) -> None:
     limits: dict[str, Any] = {"soft_time_limit" if soft else "time_limit": limit}
-    with World(setup) as world:
-        task = world.task(acks_on_timeout=acks, **(limits if source == "task" else {}))
+    settings = {f"task_{name}": value for name, value in limits.items()} if source == "setting" else {}
+    with World(setup, **settings) as world:
+        task = world.task(acks_on_timeout=acks, **(limits if source in ("task", "name") else {}))
         after = world.task("after").si().set(task_id="errback") if errback else None
         given = limits if source == "call" else {}
-        world.call(task, Turn("ok", seconds), Turn("ok", 0.5), link_error=after, **given)
+        turns = Turn("ok", seconds), Turn("ok", 0.5)
+        if source == "name":
+            # Published by one who knows the name only: the worker's own task has the limit.
+            stranger = Celery("stranger", broker=URLS[setup.broker], set_as_current=False)
+            stranger.send_task("act", task_id=world.plan("t1", *turns), link_error=after)
+        else:
+            world.call(task, *turns, link_error=after, **given)
         world.run()
         over = seconds > limit
         again = over and setup.late and not acks and not soft

@@ -50,6 +50,11 @@ def law_s21_there_are_max_retries_and_one_runs(setup: Setup, limit: int, delay: 
         world.run()
         rhythm(world, [delay] * limit)
         same(history.states(world, "t1"), ["RETRY"] * limit + ["FAILURE"])
+        automatic = where in ("autoretry", "retry_kwargs")
+        name = "Trouble" if automatic else "MaxRetriesExceededError"
+        same([event.exception for event in world.trace.where(Failed)], [name], "at the end")
+        told = [detail for hook, _, detail in world.told if hook == "on_retry"]
+        same(told, ["Trouble" if automatic else "NoneType"] * limit, "exceptions of retries")
 
 
 @law("S21", setup=setups, runs=st.integers(4, 9), speaks_of=RETRY)
@@ -154,12 +159,13 @@ def law_s27_backoff_is_the_factor_times_two_to_the_retries_below_its_maximum(
         rhythm(world, [min(highest, int(max(1.0, factor)) * 2**number) for number in range(retries)])
 
 
-@law("S28", setup=draw.setups(workers=1), factor=st.sampled_from([1, 2]), maximum=st.sampled_from([1, 600]),
-     default=st.booleans(), examples=6, speaks_of=RETRY)  # fmt: skip
+@law("S28", setup=draw.setups(workers=1), default=st.booleans(), examples=8, speaks_of=RETRY,
+     backoff=st.sampled_from([(1, 600), (1000, 1), (2, 600), (2, 1)]))  # fmt: skip
 def law_s28_jitter_is_a_whole_number_from_0_to_the_backoff_and_each_occurs(
-    setup: Setup, factor: int, maximum: int, default: bool
+    setup: Setup, default: bool, backoff: tuple[int, int]
 ) -> None:
-    calls = 25
+    # Of a factor of 1000 below a maximum of 1 half the delays are 0: the maximum comes first.
+    calls, (factor, maximum) = 25, backoff
     options: dict[str, Any] = {} if default else {"retry_jitter": True}
     setup = Setup(**{**vars(setup), "prefetch": 0, "slots": 4})
     with World(setup) as world:
