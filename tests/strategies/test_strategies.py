@@ -25,9 +25,6 @@ from tasksim.strategies import (
 )
 from tests.scene import BROKERS, make_app, sleeper
 
-#: Celery says at each cut that a later release will cancel what runs.
-pytestmark = pytest.mark.filterwarnings("ignore:(?s).*optional breaking change:PendingDeprecationWarning")
-
 few = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 
