@@ -17,11 +17,18 @@ if "tasksim" not in entry_points(group="pytest11").names:
 
 
 @pytest.fixture(autouse=True)
-def tasks_stay_in_their_test() -> Iterator[None]:
-    """A task that a test shares with every app (Celery's default) must not reach the apps of other tests."""
+def tasks_and_apps_stay_in_their_test() -> Iterator[None]:
+    """A task that a test shares with every app (Celery's default) must not reach the apps of other tests.
+
+    Nor is the app that a test made last the current one of the next test.
+    """
     state = sys.modules.get("celery._state")
-    before = set(state._on_app_finalizers) if state is not None else None
+    if state is None:
+        yield
+        return
+    before = set(state._on_app_finalizers)
+    default, current = state.default_app, state._tls.current_app
     yield
-    if state is not None and before is not None:
-        now = state._on_app_finalizers
-        now.intersection_update(before | {one for one in now if one.__module__ == "celery.app.builtins"})
+    now = state._on_app_finalizers
+    now.intersection_update(before | {one for one in now if one.__module__ == "celery.app.builtins"})
+    state.default_app, state._tls.current_app = default, current

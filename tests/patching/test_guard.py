@@ -157,6 +157,15 @@ def test_the_blocked_process_never_runs_again_and_the_others_do() -> None:
     assert seen == []
 
 
+@pytest.fixture
+def keyboard() -> Iterator[None]:
+    """Python's own handler, which is missing where a shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("keyboard")
 def test_an_interrupt_from_the_keyboard_in_the_middle_of_a_task_ends_the_test() -> None:
     app = make_app()
     seen: list[str] = []
