@@ -11,7 +11,7 @@ The house, in the order in which a message passes through it:
     unix/                     what a process sees: descriptors, pipes, polling, fork, signals
     kernel/                   time, order, chance, processes; knows no message
     trace/, check/, report/   what happened, what must not happen, and how it reads; they know the events only
-    scenario/, strategies/, cli, pytest_plugin, pytest_scenarios   the doors
+    scenario/, strategies/, cli, pytest_*   the doors
 
 Names are loaded when they are first asked for, so that importing the package costs nothing.
 """

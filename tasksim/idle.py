@@ -7,9 +7,11 @@ or unacknowledged, hosts whether somebody boots, stops or has lost the broker, t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tasksim import events
+from tasksim.broker.snapshot import QueueRow
 from tasksim.errors import NothingLeftToDo, Spinning, Stuck
 from tasksim.events import Delivered, Disconnected, Event, Finished, Scheduled, Started
 from tasksim.kernel.loop import SECOND
@@ -31,6 +33,15 @@ TRIPS = 4
 NOTICE_NS = 20 * SECOND
 #: What ends a task.
 _ENDS = (Finished, events.Succeeded, events.Failed, events.Expired, events.Revoked)
+
+
+def _seen(event: Event, rows: Mapping[str, QueueRow]) -> str:
+    """Where a task was seen; of a queue, whether anybody takes from it."""
+    queue = getattr(event, "queue", None) if isinstance(event, events.Queued | events.Requeued) else None
+    if queue is None:
+        return f"{type(event).__name__} in {event.process}"
+    row = rows.get(queue)
+    return f"{type(event).__name__} in {queue}" + ("" if row is None or row.consumers else ", which no worker consumes")
 
 
 class Progress:
@@ -196,8 +207,12 @@ class Progress:
         last: dict[str, Event] = {}
         begun: dict[str, Started] = {}
         deaths: dict[str, float] = {}
+        names: dict[str, str] = {}
+        rows = self._world.queue_rows()
         for event in self._world.trace:
             task_id = getattr(event, "task_id", None)
+            if task_id is not None and (task := getattr(event, "task", None)):
+                names.setdefault(task_id, task)
             if isinstance(event, (events.ProcessEnded, events.WorkerDown)):
                 deaths[event.process] = event.time
             elif task_id is None or isinstance(last.get(task_id), _ENDS):
@@ -209,7 +224,7 @@ class Progress:
         lines = []
         for task_id, event in last.items():
             if not isinstance(event, _ENDS):
-                line = f"  {task_id}: last seen at {event.time:g} s: {type(event).__name__} in {event.process}"
+                line = f"  {names.get(task_id, '')}[{task_id}]: last seen at {event.time:g} s: {_seen(event, rows)}"
                 start = begun.get(task_id)
                 if start is not None and deaths.get(start.process, -1) >= start.time:
                     died = deaths[start.process]
@@ -222,9 +237,12 @@ class Progress:
         return [f"  worker {one.name} is {one.state}" for one in handles] or ["  there is no worker"]
 
     def _what_is_left(self) -> str:
-        world = self._world
-        lines = [f"nothing has happened for {self._limits.stuck:g} virtual seconds, and work is left:"]
-        lines += [f"  {process.name} runs {task_id}" for process, task_id in world.running.items()]
+        return f"nothing has happened for {self._limits.stuck:g} virtual seconds, and work is left:\n{self.left()}"
+
+    def left(self) -> str:
+        """What is left to do, and who waits for what: for a message."""
+        world, name = self._world, self._world.trace.task_name
+        lines = [f"  {process.name} runs {name(id_) or ''}[{id_}]" for process, id_ in world.running.items()]
         for server in world.amqp.all():
             lines += [f"  {row}" for row in server.rows() if row.ready or row.unacked]
         return "\n".join([*lines, *self._workers(), "who waits:", self._kernel.describe_waiters()])

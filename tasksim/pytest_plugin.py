@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture `sim`, the marker `tasksim`, the seed, and what a failing test says.
+"""The pytest plugin: the fixture `sim`, the marker `tasksim`, the seed.
 
 pytest loads this module at each start, so it imports nothing but pytest; the engine comes with the first `sim`.
 """
@@ -6,14 +6,13 @@ pytest loads this module at each start, so it imports nothing but pytest; the en
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasksim import pytest_scenarios
+from tasksim import pytest_failure, pytest_scenarios
 
 if TYPE_CHECKING:
     from tasksim.simulation import Simulation
@@ -32,13 +31,6 @@ NO_APP = (
     "in the marker (@pytest.mark.tasksim(app=...)), or override the fixture `tasksim_app`."
 )
 
-WITH_GIVEN = (
-    "A test with @given runs many times within one `sim`. Write `with tasksim.Simulation(app) as sim:` in its body "
-    "instead; then each example has a simulation of its own."
-)
-
-#: The simulation of a test, and the command that repeats it.
-_running = pytest.StashKey[tuple["Simulation", str]]()
 #: The seed of a session and where it is from.
 _seed = pytest.StashKey[tuple[int, str]]()
 
@@ -56,6 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addini("tasksim_app", 'the Celery app of the fixture `sim`: "package.module:attribute"', default="")
     parser.addini("tasksim_seed", "seed of the simulations that do not set one", default="")
+    pytest_failure.add_options(parser, group)
     pytest_scenarios.add_options(parser)
 
 
@@ -117,7 +110,12 @@ def tasksim_options() -> dict[str, Any]:
 
 
 @pytest.fixture
-def sim(request: pytest.FixtureRequest, tasksim_app: Any, tasksim_options: dict[str, Any]) -> Iterator[Simulation]:
+def sim(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    tasksim_app: Any,
+    tasksim_options: dict[str, Any],
+) -> Iterator[Simulation]:
     """A simulated task system for this test: `tasksim.Simulation` with the options of the marker."""
     __tracebackhide__ = _is_usage_error
     from tasksim.simulation import Simulation
@@ -127,9 +125,8 @@ def sim(request: pytest.FixtureRequest, tasksim_app: Any, tasksim_options: dict[
     app = options.pop("app", None) or tasksim_app
     if app is None:
         raise _usage_error(NO_APP)
-    replay = f"pytest {shlex.quote(item.nodeid)} --tasksim-seed={options['seed']}"
     with Simulation(app, **options) as simulation:
-        item.stash[_running] = simulation, replay
+        pytest_failure.remember(item, simulation, tmp_path_factory)
         yield simulation
 
 
@@ -174,23 +171,5 @@ def _is_usage_error(error: pytest.ExceptionInfo[BaseException]) -> bool:
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Before pytest makes the report of a phase that failed: add the section and the line that repeats the run."""
-    if call.excinfo is None or _running not in item.stash:
-        return
-    error = call.excinfo.value
-    if isinstance(error, pytest.xfail.Exception) or not isinstance(error, Exception | pytest.fail.Exception):
-        return
-    simulation, replay = item.stash[_running]
-    item.add_report_section(call.when, "tasksim", _section(simulation, replay))
-    item.user_properties.append(("tasksim_replay", replay))
-    error.add_note(f"again: {replay}")
-    if type(error).__name__ == "FailedHealthCheck":
-        error.add_note(WITH_GIVEN)
-
-
-def _section(simulation: Simulation, replay: str) -> str:
-    from tasksim.report.text import last_events
-
-    trace = simulation.trace
-    until = f", until {trace[-1].time:.6f} s" if len(trace) else ""
-    return f"the last events of each process{until}:\n{last_events(trace, per_process=5, limit=40)}\nagain: {replay}"
+    """Before pytest makes the report of a phase."""
+    pytest_failure.explain(item, call)

@@ -92,12 +92,11 @@ class ScenarioItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """What does not hold, the last events, and the command that repeats the run; of other errors the traceback."""
         from tasksim.errors import TasksimError
-        from tasksim.report.text import last_events
+        from tasksim.report.failure import failure
 
         if isinstance(excinfo.value, ScenarioFailed):
-            events = last_events(self.outcome.trace, per_process=5, limit=40)
-            head = ["the last events of each process:", events, ""]
-            return "\n".join([*self.outcome.lines, "", *head, f"again: {self.outcome.command}"])
+            events = failure(self.outcome.trace)
+            return "\n".join([*self.outcome.lines, "", events, "", f"again: {self.outcome.command}"])
         if isinstance(excinfo.value, TasksimError):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)

@@ -15,6 +15,7 @@ from tasksim.driving.processes import Processes
 from tasksim.errors import UsageError
 from tasksim.idle import Progress
 from tasksim.limits import Limits
+from tasksim.report.failure import Facts
 from tasksim.unix.process import UnixProcess
 from tasksim.worker.host import BOOTING
 from tasksim.world import LEAD_NS, World
@@ -129,6 +130,16 @@ class Simulation(Processes, Patterns, Faults):
     def check(self, *names: str) -> list[Finding]:
         """What the checks (by their names; none means all) find in the trace so far; empty is good."""
         return check_trace(self.trace, *names)
+
+    def facts(self) -> Facts:
+        """For a report: what the trace does not say. Nothing of the world moves."""
+        world = self._world
+        places, now = dict(world.watch.places), world.now()
+        if not world.open:
+            return Facts(places=places, now=now)
+        rows = world.queue_rows().values()
+        own = {row.name: row.consumers for row in rows if not row.name.endswith("pidbox") and not row.exclusive}
+        return Facts(own, sorted(self.app.tasks), places, now)
 
     def _begin(self) -> None:
         """The first simulated step: read the clock's start, and let the workers boot before it."""

@@ -47,8 +47,13 @@ class Timing(Running):
             self._run_until_idle(limit)
         elif isinstance(until, (int, float)):
             self._park_until(round(until * SECOND) + LEAD_NS)
-        else:
+        elif isinstance(until, Pattern) or callable(until):
             self.run_until(until, limit=limit)
+        else:
+            raise UsageError(
+                f"run(until={until!r}): give seconds since the start, a pattern such as sim.started(task), "
+                "or a function without arguments"
+            )
 
     def _run_until_idle(self, limit: float | None) -> None:
         if self._kernel.current is not self._kernel.driver:
@@ -59,7 +64,8 @@ class Timing(Running):
             while self._progress.until_idle:
                 woken = self._kernel.park(deadline_ns, "the end of all work")
                 if not woken and self._progress.until_idle:
-                    raise Stuck(f"run(limit={limit:g}): work is left after {limit:g} virtual seconds")
+                    left = self._progress.left()
+                    raise Stuck(f"run(limit={limit:g}): work is left after {limit:g} virtual seconds:\n{left}")
         finally:
             self._progress.until_idle = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasksim.report.failure import Facts, failure
 from tasksim.report.text import last_events, summary, timeline
 
-__all__ = ["last_events", "summary", "timeline"]
+__all__ = ["Facts", "failure", "last_events", "summary", "timeline"]

@@ -52,14 +52,21 @@ def summary(trace: Sequence[Event]) -> str:
     parts += [f"{counted[kind]} {word}" for kind, word in _COUNTED.items() if counted[kind]]
     if lost:
         parts.append(f"{lost} lost with their process" if lost > 1 else "1 lost with its process")
-    duration = trace[-1].time if trace else 0.0
+    duration = max(0.0, trace[-1].time) if trace else 0.0
     faults = [event for event in trace if isinstance(event, Fault)]
     lines = [", ".join(parts) + f"; {seconds(duration)} virtual seconds"]
     lines += [f"fault at {seconds(fault.time)}: {fault.kind} {fault.target}".rstrip() for fault in faults]
     return "\n".join(lines)
 
 
-def last_events(trace: Sequence[Event], per_process: int = 5, limit: int = 40, *, width: int = 100) -> str:
+def last_events(
+    trace: Sequence[Event],
+    per_process: int = 5,
+    limit: int = 40,
+    *,
+    width: int = 100,
+    whole: Sequence[Event] | None = None,
+) -> str:
     """The last events of each process, in order, as lines like those of the timeline.
 
     Args:
@@ -67,6 +74,7 @@ def last_events(trace: Sequence[Event], per_process: int = 5, limit: int = 40, *
         per_process: how many of each process.
         limit: how many at most; the latest are kept.
         width: longest line, in letters.
+        whole: all events, where `trace` is a choice of them; for the short forms of names and ids.
     """
     seen: Counter[str] = Counter()
     kept: list[Event] = []
@@ -76,5 +84,5 @@ def last_events(trace: Sequence[Event], per_process: int = 5, limit: int = 40, *
         if seen[event.process] < per_process:
             seen[event.process] += 1
             kept.append(event)
-    rows = table(kept[::-1], Names(trace), width)
+    rows = table(kept[::-1], Names(trace if whole is None else whole), width)
     return "\n".join(rows) if rows else "(no events)"

@@ -165,6 +165,10 @@ class Trace(Sequence[Event]):
         """When each of them began, in virtual seconds since the start."""
         return [attempt.started for attempt in self._index.attempts()]
 
+    def task_name(self, task_id: str) -> str | None:
+        """The name of the task with this id; None if no event says."""
+        return self._index.task_name(task_id)
+
     # --- as text
 
     def text(

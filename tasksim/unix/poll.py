@@ -131,7 +131,7 @@ def wait_for(system: Descriptors, files: list[tuple[File, int]], timeout: float 
         for file, _ in files:
             file.waiters[thread] = None
         try:
-            kernel.park(deadline_ns, "one of its descriptors")
+            kernel.park(deadline_ns, "something to come over its connections")
         finally:
             for file, _ in files:
                 file.waiters.pop(thread, None)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES
+from kombu.utils.url import maybe_sanitize_url
 
-from tasksim.errors import UnsupportedError
+from tasksim.errors import UnsupportedError, UsageError
 from tasksim.patching.table import Row
 from tasksim.worker.world import World
 
@@ -40,6 +41,7 @@ def broker_rules(app: Any, changed: Mapping[str, Any]) -> str:
 
     Raises:
         UnsupportedError: a transport that is not simulated.
+        UsageError: no URL at all.
     """
     # As attributes: the environment, where it says something, goes before what is set.
     names = ("broker_url", "broker_write_url", "broker_transport")
@@ -48,6 +50,11 @@ def broker_rules(app: Any, changed: Mapping[str, Any]) -> str:
     first = (url[0] if isinstance(url, (list, tuple)) else str(url).split(";")[0]) or "amqp://"
     scheme = str(conf["broker_transport"] or first.partition("://")[0] or "amqp")
     rules = _RULES.get(scheme)
+    if rules is None and "://" not in first and not conf["broker_transport"]:
+        raise UsageError(
+            f"the broker URL {maybe_sanitize_url(first)!r} names no transport; "
+            "write amqp://USER:PASSWORD@HOST:PORT/VHOST or redis://HOST:PORT/NUMBER"
+        )
     if rules is None:
         raise UnsupportedError(
             f"the broker {scheme}:// is not simulated; give one whose rules come closest: "

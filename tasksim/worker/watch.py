@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 import celery.app.task
@@ -26,11 +28,17 @@ TICK = 0.001
 
 
 class Watch:
-    """Receivers of Celery's signals for one simulation."""
+    """Receivers of Celery's signals for one simulation.
+
+    Attributes:
+        places: task id to the place in the user's code where its last error was raised; not for the trace, which
+            has no paths of a machine.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._kernel, self._record, self._now = world.kernel, world.record, world.now
+        self.places: dict[str, str] = {}
         self.on_worker_up: Callable[[Any], None] = lambda _: None
         self.on_beat_up: Callable[[], None] = lambda: None
         self.on_worker_stopping: Callable[[], None] = lambda: None
@@ -94,8 +102,11 @@ class Watch:
     def _succeeded(self, sender: Any, **_: Any) -> None:
         self._record(events.Succeeded(*self._where(), sender.request.id, sender.name))
 
-    def _failed(self, sender: Any, task_id: str, exception: Any, **_: Any) -> None:
+    def _failed(self, sender: Any, task_id: str, exception: Any, traceback: Any = None, **_: Any) -> None:
         name = getattr(sender, "name", str(sender))
+        place = _place(traceback, getattr(sender, "__module__", None) or "")
+        if place is not None:
+            self.places[task_id] = place
         self._record(events.Failed(*self._where(), task_id, name, type(exception).__name__, str(exception)))
 
     def _retried(self, sender: Any, request: Any, reason: Any = "cancelled", **_: Any) -> None:
@@ -128,6 +139,18 @@ class Watch:
         name = self._kernel.current.name
         self._record(events.WorkerStopping(self._now(), name, name, how))
         self.on_worker_stopping()
+
+
+def _place(traceback: Any, module: str) -> str | None:
+    """The last line of a traceback that is in the package of this module, for people: "shop/tasks.py:7, in total"."""
+    package, found = module.partition(".")[0], None
+    while isinstance(traceback, TracebackType):
+        frame = traceback.tb_frame
+        if package and str(frame.f_globals.get("__name__", "")).partition(".")[0] == package:
+            code = frame.f_code
+            found = f"{os.path.relpath(code.co_filename)}:{traceback.tb_lineno}, in {code.co_name}"
+        traceback = traceback.tb_next
+    return found
 
 
 def _text(value: Any) -> str | None:

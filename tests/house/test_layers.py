@@ -17,7 +17,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "limits": (),
     "trace": ("errors", "events"),
     "check": ("trace", "errors", "events"),
-    "report": ("trace", "errors", "events"),
+    "report": ("check", "trace", "errors", "events"),
     "kernel": ("errors",),
     "unix": ("kernel", "errors"),
     "patching": ("unix", "kernel", "errors"),
@@ -30,14 +30,17 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "driving": ("world", "idle", "worker", "broker", "unix", "kernel", "trace", "errors", "events", "limits"),
     "simulation": (
-        "driving", "world", "idle", "worker", "unix", "kernel", "check", "trace", "errors", "events", "limits",
+        "driving", "world", "idle", "worker", "unix", "kernel",
+        "report", "check", "trace", "errors", "events", "limits",
     ),
     "strategies": ("simulation", "driving", "trace", "limits", "errors", "events"),
     "scenario": ("simulation", "driving", "check", "trace", "errors", "events"),
     "cli": ("scenario", "simulation", "check", "report", "trace", "errors", "events"),
     "__main__": ("cli",),
     "pytest_scenarios": ("scenario", "report", "errors"),
-    "pytest_plugin": ("pytest_scenarios", "simulation", "report", "trace", "errors", "events"),
+    "pytest_failure": ("simulation", "report", "trace", "errors"),
+    "pytest_plugin": ("pytest_scenarios", "pytest_failure", "simulation", "errors"),
+    "pytest_entry": (),
 }  # fmt: skip
 
 #: Third-party packages (and where a whole folder is a door, the folder).
@@ -54,7 +57,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "yaml": ("scenario/load.py",),
     "click": ("cli.py",),
     "hypothesis": ("strategies/",),
-    "pytest": ("pytest_plugin.py", "pytest_scenarios.py"),
+    "pytest": ("pytest_plugin.py", "pytest_scenarios.py", "pytest_failure.py"),
     "packaging": ("patching/table.py",),
 }
 

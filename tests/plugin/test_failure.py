@@ -24,12 +24,16 @@ def test_a_failing_test_shows_the_last_events_and_how_to_repeat_it(run):
     result.stdout.fnmatch_lines(
         [
             "E*assert 3 == 4",
-            "E*again: pytest test_failing.py::test_sum --tasksim-seed=12",
+            "E*seed 12, again: pytest test_failing.py::test_sum --tasksim-seed=12",
             "*- Captured tasksim call -*",
-            "the last events of each process, until 0.* s:",
+            "what broke:",
+            "  nothing in the task system: what was published came to its end",
+            "in all: 1 published, 1 delivered, 1 started, 1 succeeded; * virtual seconds",
+            "the last events of each process, at 0* s:",
             "*published*add*",
             "*started*add*",
-            "again: pytest test_failing.py::test_sum --tasksim-seed=12",
+            "all * events: */tasksim/test_failing.py-test_sum-*.jsonl",
+            "seed 12, again: pytest test_failing.py::test_sum --tasksim-seed=12",
         ]
     )
 
@@ -38,7 +42,7 @@ def test_a_failing_test_shows_the_last_events_and_how_to_repeat_it(run):
 def test_the_section_is_short(run):
     lines = run().stdout.lines
     first = next(place for place, line in enumerate(lines) if "Captured tasksim call" in line)
-    last = next(place for place, line in enumerate(lines) if place > first and line.startswith("again: "))
+    last = next(place for place, line in enumerate(lines) if place > first and line.startswith("seed 0, again: "))
     assert last - first <= 60
 
 
@@ -59,7 +63,15 @@ def test_a_name_with_spaces_is_quoted_for_the_shell(run, pytester):
             assert not name
         """
     )
-    run().stdout.fnmatch_lines(["again: pytest 'test_names.py::test_name[[]a b]' --tasksim-seed=0"])
+    run().stdout.fnmatch_lines(["seed 0, again: pytest 'test_names.py::test_name[[]a b]' --tasksim-seed=0"])
+
+
+@pytest.mark.usefixtures("failing")
+def test_the_line_works_where_pytest_was_started(run, pytester, monkeypatch):
+    folder = pytester.mkdir("deep")
+    monkeypatch.chdir(folder)
+    result = run(f"--rootdir={pytester.path}", "../test_failing.py")
+    result.stdout.fnmatch_lines(["seed 0, again: pytest ../test_failing.py::test_sum --tasksim-seed=0"])
 
 
 def test_passing_and_skipped_tests_and_tests_without_the_fixture_say_nothing(run, pytester):
@@ -98,7 +110,7 @@ def test_a_fixture_that_fails_in_the_simulation_is_explained_as_well(run, pytest
     )
     result = run()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*Captured tasksim setup*", "again: pytest *::test_total --tasksim-seed=0"])
+    result.stdout.fnmatch_lines(["*Captured tasksim setup*", "seed 0, again: pytest *::test_total --tasksim-seed=0"])
 
 
 def test_with_given_the_error_says_what_to_write_instead(run, pytester):
@@ -115,3 +127,220 @@ def test_with_given_the_error_says_what_to_write_instead(run, pytester):
     run("-p", "_hypothesis_pytestplugin").stdout.fnmatch_lines(
         ["*Write `with tasksim.Simulation(app) as sim:` in its body*"]
     )
+
+
+# --- tests broken on purpose: what a tired person has to go by
+
+BROKEN = """
+import time
+
+import pytest
+from own import add, app
+
+@app.task(shared=False)
+def price(order):
+    return {1: 10}[order]
+
+@app.task(shared=False)
+def forever():
+    while True:
+        time.sleep(1)
+
+@app.task(shared=False)
+def slow():
+    time.sleep(30)
+
+@app.task(shared=False, queue="reports")
+def report():
+    pass
+
+@app.task(shared=False)
+def opens():
+    return open
+
+@app.task(shared=False, bind=True)
+def flaky(self):
+    raise self.retry(exc=OSError("gateway down"), countdown=60)
+
+pytestmark = pytest.mark.tasksim(app="own:app")
+"""
+
+CASES = {
+    "an_exception_in_a_task": (
+        "result = price.delay(7); sim.run(); assert result.state == 'SUCCESS'",
+        ["  *price[[]*] failed at 0* s on w1/1: KeyError: 7 (test_broken.py:8, in price)"],
+    ),
+    "a_wrong_result": ("assert add.delay(1, 2).get() == 4", ["E*assert 3 == 4", "  nothing in the task system*"]),
+    "a_task_that_never_ends": (
+        "forever.delay(); sim.run()",
+        ["E*Stuck: nothing has happened for 14400 virtual seconds*", "  *forever[[]*] still runs on w1/1, since 0* s"],
+    ),
+    "a_limit": (
+        "slow.delay(); sim.run(limit=5)",
+        ["E*Stuck: run(limit=5)*", "E*w1/1 runs *slow[[]*", "  *slow* still runs*"],
+    ),
+    "a_task_that_nobody_knows": (
+        "app.send_task('own.ad').get(timeout=9)",
+        ["E*NotRegistered: 'own.ad'", "  own.ad[[]*]: w1 knows no such task; did you mean own.add?"],
+    ),
+    "a_worker_killed": (
+        "result = slow.delay(); sim.kill(worker='w1', at=2); sim.run(); assert result.state == 'SUCCESS'",
+        [
+            "  nothing_lost: *slow[[]*] ran on w1 when that was killed at 2 s; acknowledged, it will not run again*",
+            "  worker w1 is down since 2 s: killed by SIGKILL",
+            "2*FAULT*kill w1*",
+        ],
+    ),
+    "a_result_that_never_comes": (
+        "result = slow.delay(); sim.kill(worker='w1', at=2); result.get()",
+        ["test_broken.py:*: in test_broken", "E*NothingLeftToDo: the test has waited*", "  nothing_lost: *slow*"],
+    ),
+    "a_queue_without_a_worker": (
+        "report.delay().get()",
+        [
+            "E*report[[]*last seen at 0* s: Queued in reports, which no worker consumes",
+            "  *report[[]*no worker consumes that queue (they*",
+        ],
+    ),
+    "a_timeout": (
+        "slow.delay().get(timeout=2)",
+        ["E*TimeoutError: The operation timed out.", "  *slow[[]*] still runs on w1/1*", "*process, at 2* s:"],
+    ),
+    "a_retry_not_waited_for": (
+        "flaky.delay().get(timeout=20)",
+        ["  *flaky[[]*] waits in w1 for retry 1, at 60* s: Retry in 60s: OSError('gateway down')"],
+    ),
+    "a_result_that_cannot_be_sent": (
+        "opens.delay().get()",
+        ["  *opens[[]*] failed at * EncodeError: *not JSON serializable*"],
+    ),
+    "an_argument_that_cannot_be_sent": (
+        "add.delay(object(), 1)",
+        ["E*EncodeError: Object of type object is not JSON serializable", "  nothing in the task system: no task was*"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_failure_is_understood_from_the_output_alone(run, pytester, case):
+    body, wanted = CASES[case]
+    pytester.makepyfile(test_broken=f"{BROKEN}\ndef test_broken(sim):\n    {body}\n")
+    result = run("-q", "--tb=short")
+    result.assert_outcomes(failed=1)
+    again = "seed 0, again: pytest test_broken.py::test_broken --tasksim-seed=0"
+    result.stdout.fnmatch_lines([*wanted, again])
+    text = result.stdout.str()
+    assert text.count(f"\nE   {again}\n") == text.count(f"\n{again}\n") == 1
+    assert "/tasksim/kernel/" not in text
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("kafka://host", "UnsupportedError: the broker kafka:// is not simulated; give one whose rules come closest*"),
+        ("amqp//me:secret@host", "UsageError: the broker URL 'amqp//*@host' names no transport; write amqp://USER*"),
+    ],
+)
+def test_a_wrong_broker_is_one_frame_and_a_sentence(run, pytester, url, words):
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.tasksim(app="own:app", broker="{url}")
+        def test_nothing(sim): pass
+        """
+    )
+    result = run("-q", "--tb=short")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"E*{words}"])
+    assert "_pytest" not in result.stdout.str()
+
+
+def test_the_whole_traceback_is_there_for_who_asks(run, pytester):
+    pytester.makepyfile("def test_nothing(sim): sim.run(until='tomorrow')")
+    pytester.makeini("[pytest]\ntasksim_app = own:app\npythonpath = .\n")
+    assert "/tasksim/driving/timing.py" not in run("--tb=short").stdout.str()
+    assert "/tasksim/driving/timing.py" in run("--full-trace").stdout.str().replace("\\", "/")
+
+
+# --- the trace
+
+
+@pytest.mark.usefixtures("failing")
+@pytest.mark.parametrize(
+    ("arguments", "ini", "folder"),
+    [
+        ((), "", "base/tasksim"),
+        ((), "tasksim_traces = kept", "kept"),
+        (("--tasksim-traces=out/here",), "tasksim_traces = kept", "out/here"),
+    ],
+)
+def test_the_trace_is_a_file_that_can_be_read_and_checked(run, pytester, arguments, ini, folder):
+    from tasksim.events import Succeeded
+    from tasksim.trace import Trace
+
+    pytester.makeini(f"[pytest]\n{ini}\n")
+    base = pytester.path / "base"
+    result = run(f"--basetemp={base}", *arguments)
+    (path,) = (pytester.path / folder).iterdir()
+    assert path.name.startswith("test_failing.py-test_sum-")
+    result.stdout.fnmatch_lines([f"all * events: {path}"])
+    trace = Trace.load(path)
+    assert trace.metadata == {"seed": 0, "test": "test_failing.py::test_sum"}
+    assert len(trace.where(Succeeded)) == 1
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_folder_that_cannot_be_written_spoils_nothing(run, pytester):
+    (pytester.path / "taken").write_text("a file")
+    run("--tasksim-traces=taken").stdout.fnmatch_lines(["all * events: not written (*)", "seed 0, again: *"])
+
+
+def test_the_files_of_two_tests_are_two(pytestconfig, tmp_path):
+    from tasksim.pytest_failure import trace_file
+
+    names = ["t.py::test[a b]", "t.py::test[a/b]", "t.py::test", "t/py::test", "x" * 300, "x" * 301, "t.py-test"]
+    files = [trace_file(pytestconfig, tmp_path, name) for name in names]
+    assert len(set(files)) == len(names)
+    assert max(len(file.name) for file in files) < 130
+
+
+def test_a_session_keeps_no_simulation(run, pytester):
+    pytester.makepyfile(
+        """
+        import gc
+        import pytest
+
+        @pytest.mark.tasksim(app="own:app")
+        def test_one(sim): sim.run()
+
+        def test_two():
+            from tasksim import Simulation
+            gc.collect()
+            assert not [one for one in gc.get_objects() if type(one) is Simulation]
+        """
+    )
+    run(subprocess=True).assert_outcomes(passed=2)
+
+
+def test_an_error_that_is_raised_again_and_again_says_its_line_once(run, pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        error = ValueError("mine")
+
+        @pytest.mark.tasksim(app="own:app")
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_one(sim, number):
+            raise error
+
+        @pytest.mark.tasksim(app="own:app")
+        def test_last(sim):
+            raise error
+        """
+    )
+    result = run()
+    for name in ("test_one[[]1]", "test_one[[]2]", "test_last"):
+        result.stdout.fnmatch_lines([f"E*again: pytest *{name}* --tasksim-seed=0"])
+    assert result.stdout.str().count("E       seed 0, again: ") == 3

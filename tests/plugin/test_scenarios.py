@@ -58,7 +58,7 @@ def test_what_does_not_hold_is_shown_with_its_line_the_last_events_and_how_to_re
     result.stdout.fnmatch_lines(
         [
             "stories/one.yaml:8: `pay`: expected state FAILURE, found SUCCESS",
-            "the last events of each process:",
+            "the last events of each process, at * s:",
             "*w1/1*finished*charge*SUCCESS*",
             "again: tasksim run stories/one.yaml --seed 0",
         ]

@@ -164,7 +164,7 @@ def test_unittest_cases_may_carry_the_marker(run, pytester):
     )
     result = run()
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["again: pytest *::TestSum::test_failing --tasksim-seed=0"])
+    result.stdout.fnmatch_lines(["seed 0, again: pytest *::TestSum::test_failing --tasksim-seed=0"])
 
 
 def test_xdist_runs_simulations_side_by_side(run, pytester):
@@ -185,4 +185,4 @@ def test_xdist_runs_simulations_side_by_side(run, pytester):
     )
     result = run("-p", "xdist", "-n2", "--tasksim-seed=6", subprocess=True)
     result.assert_outcomes(passed=4, failed=1)
-    result.stdout.fnmatch_lines(["again: pytest *::test_failing --tasksim-seed=6"])
+    result.stdout.fnmatch_lines(["seed 6, again: pytest *::test_failing --tasksim-seed=6"])

@@ -1,0 +1,146 @@
+"""What a failing test says: a section of the report, a file with the whole trace, and the line that repeats the run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tasksim.simulation import Simulation
+
+__all__ = ["add_options", "explain", "remember", "trace_file"]
+
+WITH_GIVEN = (
+    "A test with @given runs many times within one `sim`. Write `with tasksim.Simulation(app) as sim:` in its body "
+    "instead; then each example has a simulation of its own."
+)
+
+#: The simulation of a test, and pytest's folders.
+_running = pytest.StashKey[tuple["Simulation", pytest.TempPathFactory]]()
+#: The note on an error.
+_AGAIN = re.compile(r"seed -?\d+, again: pytest ")
+#: Longest part of a file name that comes from a test's name, in letters.
+_SLUG = 100
+#: Packages whose frames say nothing of why the simulation had to stop.
+_BETWEEN = frozenset({"tasksim", "celery", "kombu", "billiard", "vine", "amqp", "redis", "greenlet"})
+_PYTEST = frozenset({"pytest", "_pytest", "pluggy", "pytest_asyncio"})
+
+
+def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
+    """The option and the ini key."""
+    group.addoption(
+        "--tasksim-traces",
+        metavar="DIR",
+        help="folder for the traces of failed tests (default: tasksim_traces, then tasksim/ in pytest's --basetemp)",
+    )
+    parser.addini("tasksim_traces", "folder (from the ini file's) for the traces of failed tests", default="")
+
+
+def remember(item: pytest.Item, simulation: Simulation, folders: pytest.TempPathFactory) -> None:
+    """This simulation is the test's."""
+    item.stash[_running] = simulation, folders
+
+
+def explain(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """If this phase of a test with a simulation failed: add the section, and the line that repeats the run."""
+    error = None if call.excinfo is None else call.excinfo.value
+    if error is not None and "tasksim.errors" in sys.modules and not item.config.getoption("fulltrace", False):
+        _shorten(error)
+    if _running in item.stash:
+        broken = isinstance(error, Exception | pytest.fail.Exception) and not isinstance(error, pytest.xfail.Exception)
+        if error is not None and broken:
+            _add_section(item, call.when, error)
+        if call.when == "teardown":
+            del item.stash[_running]  # items live as long as the session
+
+
+def _add_section(item: pytest.Item, when: str, error: BaseException) -> None:
+    from tasksim.report.failure import failure
+
+    simulation, folders = item.stash[_running]
+    replay = f"pytest {shlex.quote(_from_here(item.config, item.nodeid))} --tasksim-seed={simulation.seed}"
+    again = f"seed {simulation.seed}, again: {replay}"
+    lines = [failure(simulation.trace, simulation.facts())]
+    if len(simulation.trace):
+        lines.append(f"all {len(simulation.trace)} events: {_write(item, simulation, folders)}")
+    item.add_report_section(when, "tasksim", "\n".join([*lines, again]))
+    item.user_properties[:] = [kept for kept in item.user_properties if kept[0] != "tasksim_replay"]
+    item.user_properties.append(("tasksim_replay", replay))
+    if type(error).__name__ == "FailedHealthCheck":
+        _note(error, WITH_GIVEN)
+    _note(error, again)
+
+
+def _from_here(config: pytest.Config, nodeid: str) -> str:
+    """The test's id as it is written in the folder where pytest was started."""
+    path, colons, name = nodeid.partition("::")
+    here = os.path.relpath(config.rootpath / path, config.invocation_params.dir)
+    return here.replace(os.sep, "/") + colons + name
+
+
+def _note(error: BaseException, text: str) -> None:
+    """Say it once, and of this test only: an error may be raised again by test after test."""
+    earlier = getattr(error, "__notes__", [])
+    earlier[:] = [note for note in earlier if note != text and not _AGAIN.match(note)]
+    error.add_note(text)
+
+
+# --- the file
+
+
+def trace_file(config: pytest.Config, basetemp: Path, nodeid: str) -> Path:
+    """Where the trace of a test goes; the folder may not be there yet.
+
+    Args:
+        basetemp: pytest's own folder for this run (of this worker, with xdist).
+    """
+    said = config.getoption("--tasksim-traces") or ""
+    if said:
+        folder = config.invocation_params.dir / said
+    elif config.getini("tasksim_traces"):
+        folder = config.rootpath / config.getini("tasksim_traces")
+    else:
+        folder = basetemp / "tasksim"
+    slug = re.sub(r"[^\w.-]+", "-", nodeid).strip("-")[:_SLUG]
+    return folder / f"{slug}-{sha256(nodeid.encode()).hexdigest()[:8]}.jsonl"  # what was left out may tell two apart
+
+
+def _write(item: pytest.Item, simulation: Simulation, folders: pytest.TempPathFactory) -> Path | str:
+    """The trace as a file: where it is, or why it is not."""
+    try:
+        path = trace_file(item.config, folders.getbasetemp(), item.nodeid)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        simulation.trace.metadata["test"] = item.nodeid
+        simulation.trace.save(path)
+    except (OSError, ValueError) as problem:
+        return f"not written ({problem})"
+    return path
+
+
+# --- the traceback
+
+
+def _shorten(error: BaseException) -> None:
+    """Of an error of our own show the frames down to the test's last one; those below are tasksim's and Celery's."""
+    from tasksim.errors import TasksimError
+
+    if not isinstance(error, TasksimError) or error.__traceback__ is None:
+        return
+    frames = [error.__traceback__]
+    while frames[-1].tb_next is not None:
+        frames.append(frames[-1].tb_next)
+    packages = [str(one.tb_frame.f_globals.get("__name__", "")).partition(".")[0] for one in frames]
+    own = [place for place, package in enumerate(packages) if package not in _BETWEEN | _PYTEST]
+    if own:
+        frames[own[-1]].tb_next = None
+    else:  # in a fixture of ours: one frame, so that pytest has something to show
+        runner = [place for place, package in enumerate(packages) if package in _PYTEST]
+        if runner:
+            frames[runner[-1]].tb_next = frames[-1]
