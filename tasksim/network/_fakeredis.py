@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fakeredis._core import FakeServer
@@ -60,6 +60,8 @@ class Store(FakeServer):
         writes: counts changes of keys.
         touched: keys that changed since the blocked clients were last served; `all_touched` means any key.
         restricted: somebody has used an ACL command: from then on it is asked who may do what.
+        logins: passwords by user, if they are to be asked for; None lets any user in with any password, as whatever an
+            app's URL says is right.
     """
 
     lock: Any
@@ -82,6 +84,7 @@ class Store(FakeServer):
         self.touched: set[bytes] = set()
         self.all_touched = False
         self.restricted = False
+        self.logins: Mapping[str, str] | None = None
         self._told = (-1, 0)
 
     def tell_time(self) -> None:

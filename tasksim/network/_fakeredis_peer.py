@@ -28,6 +28,10 @@ __all__ = ["Peer"]
 
 _BLMOVE_ARGUMENTS: Any = (bytes, bytes, bytes, bytes, Timeout)
 _BLMOVE = Signature("blmove", "_blmove", _BLMOVE_ARGUMENTS, flags=msgs.FLAG_NO_SCRIPT)
+_NO_PASSWORD = (
+    "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration "
+    "is correct?"
+)
 
 encode_as(SimpleString, lambda value, _: status(value.value))
 encode_as(SimpleError, lambda value, _: error(value.value))
@@ -240,13 +244,24 @@ class Peer(FakeSocket):
     # --- commands that fakeredis gives other answers to than a server of this version
 
     def hello(self, *args: bytes) -> dict[str, Any]:
-        """HELLO, with the server's own name and version; any password is right."""
-        found: dict[str, Any] = super().hello(*_without_auth(args))
+        """HELLO, with the server's own name and version."""
+        rest, login = _without_auth(args)
+        if login:
+            self._auth(*login)
+        found: dict[str, Any] = super().hello(*rest)
         found.update(server="redis", version=self._server.version_text)
         return found
 
-    def _auth(self, *_: bytes) -> Any:
-        """AUTH: any password is right."""
+    def _auth(self, *login: bytes) -> Any:
+        """AUTH (redis.io, ACL and AUTH); any password is right unless the store has a list."""
+        logins = self._server.logins
+        if logins is not None:
+            user, password = (b"default", *login)[-2:]
+            known = logins.get(_text(user))
+            if known is None and len(login) == 1:
+                raise SimpleError(_NO_PASSWORD)
+            if known != _text(password):
+                raise SimpleError("WRONGPASS invalid username-password pair or user is disabled.")
         return SimpleString(b"OK")
 
     def client_maint_notifications(self, *_: bytes) -> Any:
@@ -283,8 +298,13 @@ class Peer(FakeSocket):
             super()._keyspace_notifications(command_items, event)
 
 
-def _without_auth(arguments: tuple[bytes, ...]) -> tuple[bytes, ...]:
+def _without_auth(arguments: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """The arguments of HELLO but AUTH, and those of AUTH."""
     for index, argument in enumerate(arguments):
         if casematch(argument, b"auth"):
-            return arguments[:index] + arguments[index + 3 :]
-    return arguments
+            return arguments[:index] + arguments[index + 3 :], arguments[index + 1 : index + 3]
+    return arguments, ()
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")

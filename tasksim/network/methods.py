@@ -76,6 +76,15 @@ class MethodSocket:
     def shutdown(self, how: int) -> None:
         """Nothing: the close that follows says it all."""
 
+    def check_open(self) -> None:
+        """A socket that the program itself has closed neither reads nor writes.
+
+        Raises:
+            OSError: it is closed.
+        """
+        if self._descriptor < 0:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
     def close(self) -> None:
         """Close the running process' descriptor, if it still is this socket's."""
         descriptor, self._descriptor = self._descriptor, -1
@@ -157,6 +166,8 @@ class MethodTransport:
     def read_frame(self) -> Payload:
         """Wait for a method."""
         file = self._file
+        if self.sock is not None:
+            self.sock.check_open()
         if not file.inbox and not file.ended:
             self._wait(file)
         if file.inbox:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tasksim.kernel.process import running_thread
-from tasksim.unix.descriptors import ERR, FIRST_DESCRIPTOR, HUP, IN, NVAL, Descriptors, File
+from tasksim.unix.descriptors import ERR, FIRST_DESCRIPTOR, HUP, IN, NVAL, OUT, Descriptors, File
 
 
 def number_of(which: Any) -> int:
@@ -174,3 +174,27 @@ class Poll:
         seconds = 0 if gone else None if timeout is None else timeout / 1000
         events = wait_for(system, [(system.file(fd), simulated[fd]) for fd in open_ones], seconds)
         return gone + [(fd, seen) for fd, seen in zip(open_ones, events, strict=True) if seen]
+
+
+def select_files(
+    system: Descriptors, real: Callable[..., Any], asked: tuple[Iterable[Any], ...], timeout: float | None
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """select(2): those that can be read, written and have something urgent, out of three lists of them.
+
+    Args:
+        real: select.select, for real descriptors; where there are both kinds these are looked at without waiting.
+    """
+    found: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
+    lists = [[(one, number_of(one)) for one in ones] for ones in asked]
+    outside = [[one for one, number in ones if number < FIRST_DESCRIPTOR] for ones in lists]
+    inside = [(kind, one, number) for kind in (0, 1) for one, number in lists[kind] if number >= FIRST_DESCRIPTOR]
+    if any(outside):
+        found = real(*outside, 0 if inside else timeout)
+        if not inside or any(found):
+            return found
+    masks = (IN | HUP | ERR, OUT | ERR)
+    files = [(system.file(number), masks[kind]) for kind, _, number in inside]
+    for (kind, one, _), seen in zip(inside, wait_for(system, files, timeout), strict=True):
+        if seen & masks[kind]:
+            found[kind].append(one)
+    return found

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import kombu.asynchronous.hub
 import kombu.utils.limits
 
 from tasksim.patching.table import Row
-from tasksim.unix.poll import Epoll, Poll
+from tasksim.unix.poll import Epoll, Poll, select_files
 from tasksim.worker.world import World
 
 
@@ -27,6 +28,18 @@ def _poll(world: World) -> object:
 
     poll.real = real  # type: ignore[attr-defined]
     return poll
+
+
+def _select(world: World) -> object:
+    import select
+
+    real = select.select
+
+    def select_(rlist: Any, wlist: Any, xlist: Any, timeout: float | None = None) -> Any:
+        """select.select, where simulated descriptors may be among those asked for."""
+        return select_files(world.unix, real, (rlist, wlist, xlist), timeout)
+
+    return select_
 
 
 def _waker(world: World) -> object:
@@ -57,6 +70,14 @@ def _waker(world: World) -> object:
     return Waker
 
 
+def _loop_defaults(_: World) -> object:
+    real = kombu.asynchronous.hub.Hub.create_loop
+    names = real.__code__.co_varnames[1 : real.__code__.co_argcount]
+    defaults = dict(zip(names, real.__defaults__ or (), strict=True))
+    # By its name: the clock's own sleep is put in later than the rows.
+    return tuple({**defaults, "sleep": lambda seconds: time.sleep(seconds)}.values())
+
+
 #: By so little may a token be short of a whole one and count.
 _SHORT = 1e-9
 
@@ -76,6 +97,12 @@ def _get_tokens(_: World) -> object:
 ROWS = (
     Row("kombu.utils.eventio:epoll", "the hub waits for simulated descriptors", _epoll),
     Row("kombu.asynchronous.hub:_Waker", "the same, for other threads", _waker, needs="kombu>=5.7"),
+    Row(
+        "kombu.asynchronous.hub:Hub.create_loop.__defaults__",
+        "a hub without a descriptor sleeps; it keeps time.sleep in a default",
+        _loop_defaults,
+    ),
+    Row("select:select", "as select.poll, for whoever asks so whether a connection has something to read", _select),
     Row("select:poll", "redis-py, hiredis and Celery's result consumer wait for a simulated descriptor", _poll),
     Row(
         "kombu.utils.limits:TokenBucket._get_tokens",

@@ -351,6 +351,14 @@ def test_deleting_a_queue_tells_its_consumers(scene, client):
     assert scene.server.waiting() == 0
 
 
+def test_who_deletes_a_queue_hears_so_before_its_own_consumer_is_cancelled(client):
+    client.queue()
+    client.consume(tag="a")
+    client.sent.clear()
+    client.call(m.QUEUE_DELETE, 0, "q", False, False, False)
+    assert [method for _, method, _, _ in client.sent] == [m.QUEUE_DELETE_OK, m.BASIC_CANCEL]
+
+
 def test_what_was_delivered_from_a_deleted_queue_has_no_place_to_go_back_to(scene, client):
     client.queue()
     client.publish()

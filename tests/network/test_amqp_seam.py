@@ -155,6 +155,16 @@ def test_a_lost_connection_is_an_error_of_the_next_read_and_write(world):
         world.connect().connect()
 
 
+def test_a_program_that_has_closed_its_own_socket_learns_so_at_the_next_read(world):
+    connection = world.connect()
+    socket = connection.connect().transport.sock
+    socket.shutdown(2)
+    socket.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        connection.drain_events(timeout=1)
+    assert world.now() == 0
+
+
 def test_what_arrived_before_the_end_is_still_read(world):
     connection = world.connect()
     channel = connection.channel()

@@ -243,3 +243,15 @@ def test_nothing_stays_replaced(world: World) -> None:
     again.close()
     after = {row.place: vars(find(row.place)[0]).get(find(row.place)[1]) for row in ROWS}
     assert after == before
+
+
+def test_any_password_is_right_unless_the_server_has_a_list(world: World) -> None:
+    assert impatient(username="shop", password="secret").ping()
+    world.server.store.logins = {"shop": "secret"}
+    assert impatient(username="shop", password="secret").ping()
+    assert impatient().ping()
+    for protocol in (2, 3):
+        with pytest.raises(redis.AuthenticationError, match="invalid username-password pair"):
+            impatient(username="shop", password="wrong", protocol=protocol).ping()
+    with pytest.raises(redis.AuthenticationError, match="without any password configured"):
+        impatient(password="secret", protocol=2).ping()

@@ -9,7 +9,7 @@ import pytest
 
 from tasksim.kernel.loop import SECOND, Kernel
 from tasksim.unix.descriptors import HUP, IN, NVAL, OUT
-from tasksim.unix.poll import Epoll, Poll
+from tasksim.unix.poll import Epoll, Poll, select_files
 from tasksim.unix.system import Unix
 
 
@@ -188,6 +188,34 @@ def test_poll_looks_at_real_descriptors_too(unix: Unix, poll: Poll) -> None:
         poll.register(reader)
         os.write(writer, b"x")
         assert poll.poll(1000) == [(reader, IN)]
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_select_waits_for_the_one_that_can_be_read(unix: Unix, kernel: Kernel) -> None:
+    first, _ = unix.pipe()
+    second, writer = unix.pipe()
+    kernel.at(SECOND, kernel.run_in, kernel.driver, lambda: unix.write(writer, b"x"))
+    asked = [first, second], [], [first]
+    assert select_files(unix, select.select, asked, None) == ([second], [], [])
+    assert kernel.now_ns == SECOND
+    assert unix.read(second, 1) == b"x"
+    assert select_files(unix, select.select, asked, 0.5) == ([], [], [])
+    assert kernel.now_ns == 1.5 * SECOND
+    assert select_files(unix, select.select, ([], [writer], []), None) == ([], [writer], [])
+
+
+def test_select_looks_at_real_descriptors_too(unix: Unix, kernel: Kernel) -> None:
+    reader, writer = os.pipe()
+    try:
+        simulated, _ = unix.pipe()
+        assert select_files(unix, select.select, ([reader, simulated], [], []), 1) == ([], [], [])
+        assert kernel.now_ns == SECOND
+        os.write(writer, b"x")
+        assert select_files(unix, select.select, ([reader, simulated], [], []), 1) == ([reader], [], [])
+        assert select_files(unix, select.select, ([reader], [], []), None) == ([reader], [], [])
+        assert kernel.now_ns == SECOND
     finally:
         os.close(reader)
         os.close(writer)

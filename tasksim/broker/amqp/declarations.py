@@ -156,7 +156,11 @@ def queue_purge(channel: Channel, args: tuple[Any, ...], _: m.Content | None) ->
 def queue_delete(channel: Channel, args: tuple[Any, ...], _: m.Content | None) -> None:
     """queue.delete; one that does not exist is no error (docs "specification": idempotent since 3.2)."""
     _ticket, name, if_unused, if_empty, nowait = args
-    dropped = 0
+
+    def answer(dropped: int) -> None:
+        if not nowait:
+            channel.reply(m.QUEUE_DELETE_OK, dropped)
+
     if _named(channel, name) in channel.vhost.queues:
         queue = queue_of(channel, name)
         what = describe("queue", queue.name, channel.vhost.name)
@@ -164,9 +168,9 @@ def queue_delete(channel: Channel, args: tuple[Any, ...], _: m.Content | None) -
             raise failed(f"{what} in use")
         if if_empty and queue.ready:
             raise failed(f"{what} not empty")
-        dropped = queue.delete()
-    if not nowait:
-        channel.reply(m.QUEUE_DELETE_OK, dropped)
+        queue.delete(told=answer)
+    else:
+        answer(0)
 
 
 # --- exchanges

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tasksim.broker.amqp.consumer import Consumer, Subscribers
@@ -199,20 +200,30 @@ class Queue(Subscribers):
         if not self.consumers and not self.deleted and self.shared.running:
             self._lease = timers.at(timers.now_ns + self.lease_ns, self.delete, "queue expired")
 
-    def delete(self, reason: str = "queue deleted") -> int:
-        """Delete the queue; gives the number of messages that were ready."""
+    def delete(self, reason: str = "queue deleted", told: Callable[[int], None] | None = None) -> None:
+        """Delete the queue.
+
+        Args:
+            reason: as events give it.
+            told: called with the number of messages that were ready, before the consumers hear of it: RabbitMQ answers
+                the client that deletes, and channels learn from the end of the queue's process (rabbit_channel:
+                handle_consuming_queue_down_or_eol).
+        """
         self.deleted = True
         self.vhost.remove_queue(self)
         if self.owner is not None:
             self.owner.exclusive.pop(self, None)
-        for consumer in list(self.consumers):
+        left = list(self.consumers)
+        for consumer in left:
             self.remove_consumer(consumer)
-            consumer.channel.cancelled_by_server(consumer)
         dropped = self.purge(reason)
         self.shared.unacked -= self.unacked
         self.unacked = 0
         self.touch()
-        return dropped
+        if told is not None:
+            told(dropped)
+        for consumer in left:
+            consumer.channel.cancelled_by_server(consumer)
 
     def go_down(self) -> None:
         """The server stops: keep what is persistent (docs "queues", "Durability"); a quorum queue keeps all."""
