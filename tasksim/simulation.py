@@ -106,7 +106,12 @@ class Simulation(Processes, Patterns, Faults):
 
     # --- up and down
 
-    def __enter__(self) -> Simulation:
+    def open(self) -> Simulation:
+        """Begin, where a `with` block cannot be: in a notebook whose cells share a simulation. Then `close` it.
+
+        Raises:
+            UsageError: this one, or another one, is running.
+        """
         if self._world.open:
             raise UsageError("this simulation is running already; make another one")
         self._world.set_up(self._begin)
@@ -116,10 +121,17 @@ class Simulation(Processes, Patterns, Faults):
             self._world.ends.wait = self._wait_for_ends
         return self
 
+    def close(self) -> None:
+        """Put everything back; the trace stays. Once closed, nothing happens."""
+        self._world.tear_down()
+
+    def __enter__(self) -> Simulation:
+        return self.open()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._world.tear_down()
+        self.close()
 
     def _wait_for_ends(self, task_ids: list[str]) -> None:
         """Eager mode: until these tasks have come to an end, or nothing is left that could bring one about."""

@@ -29,7 +29,7 @@ from tasksim.message import Serials
 from tasksim.network import amqp_seam
 from tasksim.network.redis import RedisServers
 from tasksim.network.wire import Network
-from tasksim.patching import clock, databases, entropy, guard, names, sqlite, standard, threads
+from tasksim.patching import clock, databases, entropy, guard, names, notebook, sqlite, standard, threads
 from tasksim.patching.table import Patches, Row, find
 from tasksim.trace.log import Trace
 from tasksim.unix.process import UnixProcess
@@ -88,7 +88,7 @@ class World:
         if _open:
             raise UsageError(
                 "a simulation is running already, and two cannot at one time. Has the test a marker or a fixture `sim` "
-                "and a `with Simulation(...)`, too?"
+                "and a `with Simulation(...)`, too? Or has an earlier cell of a notebook left one open? close() it."
             )
         self._make_parts()
         self.patches = Patches()
@@ -179,6 +179,7 @@ class World:
         self.unix.on_start, self.unix.on_exit = self.hosts.started, self._ended
         self.watch.connect()
         self.watchdog.start()
+        notebook.watch_cells(self.patches, self.pause, self.resume)
         kernel.begin = begin
         self.network.on_connect = self._before_connection
 
@@ -189,7 +190,7 @@ class World:
             rows += redis_rows()
         if settings.uses_redis(self.app, self._settings) or "kombu.transport.redis" in sys.modules:
             rows += kombu_redis_rows()
-        rows += (*sqlite.rows(), *databases.rows())
+        rows += (*sqlite.rows(), *databases.rows(), *notebook.rows())
         for row in rows:
             if row.applies():
                 find(row.place)
@@ -198,6 +199,20 @@ class World:
     def _ended(self, process: UnixProcess) -> None:
         self.databases.ended(process)
         self.hosts.ended(process)
+
+    def pause(self) -> None:
+        """The interpreter is somebody else's for a while: it sees real time, real locks and real chance."""
+        if self.open:
+            for seam in (self.gate, self.sources, self.clocks):
+                seam.leave()
+            self.watchdog.give_back_interrupts()
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        if self.open:
+            for seam in (self.gate, self.sources, self.clocks):
+                seam.enter()
+            self.watchdog.take_interrupts()
 
     def _before_connection(self) -> None:
         kernel = self.kernel

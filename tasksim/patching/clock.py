@@ -147,6 +147,14 @@ class Clocks:
         self._before, self._theirs = {}, {}
         _show(None)
 
+    def leave(self) -> None:
+        """From now on clocks show real time."""
+        _show(None)
+
+    def enter(self) -> None:
+        """Undo `leave`."""
+        _show(self)
+
     def instant(self, cls: Any, zone: datetime.tzinfo | None) -> Any:
         """The present as a datetime; whole microseconds, cut off as CPython does, not by way of a float."""
         now_ns = self.epoch_ns + self.now_ns()

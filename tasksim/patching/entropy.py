@@ -21,10 +21,18 @@ class _Sources:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._thread = get_ident()
+        self._thread = self._home = get_ident()
 
     def inside(self) -> bool:
         return get_ident() == self._thread
+
+    def leave(self) -> None:
+        """From now on chance is real."""
+        self._thread = 0
+
+    def enter(self) -> None:
+        """Undo `leave`."""
+        self._thread = self._home
 
     def generator(self) -> random.Random:
         process = self._kernel.current

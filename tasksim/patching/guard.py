@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tasksim.errors import BlockedForReal, ConnectionRefused, UnsupportedError
@@ -29,13 +29,32 @@ class Gate:
     """
 
     def __init__(self, kernel: Kernel, allowed: Iterable[str]) -> None:
-        self._kernel, self._thread = kernel, _thread.get_ident()
+        self._kernel, self._home = kernel, _thread.get_ident()
+        self._thread = self._home
         self._allowed = set(allowed)
         self._addresses: set[tuple[str, int | None]] = set()
 
     def inside(self) -> bool:
         """Is the caller in the simulation's thread?"""
         return _thread.get_ident() == self._thread
+
+    def leave(self) -> None:
+        """From now on nobody is inside: locks, sockets and sleeps are real ones."""
+        self._thread = 0
+
+    def enter(self) -> None:
+        """Undo `leave`."""
+        self._thread = self._home
+
+    @contextlib.contextmanager
+    def left(self) -> Iterator[None]:
+        """What is done within is done for real, as one step of no virtual time."""
+        before = self._thread
+        self.leave()
+        try:
+            yield
+        finally:
+            self._thread = before
 
     def allows(self, host: Any, port: Any) -> bool:
         """May a connection be made there?"""
@@ -145,8 +164,7 @@ class Watchdog:
         self._over.acquire()
         if self._main:
             self._old = signal.signal(self.SIGNAL, self._interrupt)
-            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                signal.signal(signal.SIGINT, self._keyboard)
+            self.take_interrupts()
         _thread.start_new_thread(self._look, ())
 
     def stop(self) -> None:
@@ -155,8 +173,17 @@ class Watchdog:
         self._over.release()
         if self._main:
             signal.signal(self.SIGNAL, self._old)
-            if signal.getsignal(signal.SIGINT) == self._keyboard:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
+            self.give_back_interrupts()
+
+    def take_interrupts(self) -> None:
+        """Let Ctrl-C end the test, unless somebody else handles it."""
+        if self._main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._keyboard)
+
+    def give_back_interrupts(self) -> None:
+        """Undo `take_interrupts`."""
+        if self._main and signal.getsignal(signal.SIGINT) == self._keyboard:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _look(self) -> None:
         kernel, over = self._kernel, self._over

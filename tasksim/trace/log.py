@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from os import PathLike
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tasksim.events import KINDS, Event
-from tasksim.trace import lines, store
+from tasksim.trace import frames, lines, store
 from tasksim.trace.pattern import Pattern, event_kind, process_name
 from tasksim.trace.query import Attempt, Index, TaskTrace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Trace"]
 
@@ -181,6 +184,31 @@ class Trace(Sequence[Event]):
     ) -> str:
         """The timeline as text; arguments as of `tasksim.report.text.timeline`."""
         return lines.timeline(self, width=width, events=events, last=last, detail=detail)
+
+    # --- as data frames
+
+    def frame(self, kind: type[Event] | str | None = None, /, **fields: object) -> pd.DataFrame:
+        """A pandas DataFrame with one row for each event that fits; arguments and errors as of `where`.
+
+        The columns are `time` (virtual seconds since the start), `event`, `process` and the other fields of that kind,
+        or of all kinds that occur.
+
+        Raises:
+            UsageError: pandas (the extra `notebook`) is not installed; or as of `where`.
+        """
+        found = self.where(kind, **fields)
+        root = event_kind(kind)
+        asked = [name for name, one in KINDS.items() if kind is not None and issubclass(one, root)]
+        occurring = {type(event).__name__ for event in found}
+        return frames.events_frame(found, asked or [name for name in KINDS if name in occurring])
+
+    def attempts_frame(self) -> pd.DataFrame:
+        """A pandas DataFrame with one row for each attempt; the columns are the fields of `Attempt`.
+
+        Raises:
+            UsageError: pandas (the extra `notebook`) is not installed.
+        """
+        return frames.attempts_frame(self.attempts)
 
     def digest(self) -> str:
         """A SHA-256 over all events, in hexadecimal; equal if and only if the events are equal."""

@@ -12,7 +12,6 @@ import sys
 import threading
 import types
 import weakref
-from _thread import get_ident
 from collections.abc import Callable
 from typing import Any
 
@@ -240,11 +239,10 @@ ROWS = (
 def _inside(module: Any, name: str, simulated: Callable[[World], Callable[..., Any]]) -> Row:
     def make(world: World) -> object:
         real, ours = getattr(module, name), simulated(world)
-        kernel, driver, main = world.kernel, world.kernel.driver, get_ident()
-        identity = get_ident
+        kernel, driver, inside = world.kernel, world.kernel.driver, world.gate.inside
 
         def function(*arguments: Any, **options: Any) -> Any:
-            if kernel.current is driver or identity() != main:
+            if kernel.current is driver or not inside():
                 return real(*arguments, **options)
             return ours(*arguments, **options)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tasksim.events import Event
 from tasksim.kernel.loop import Kernel
+from tasksim.patching.guard import Gate
 from tasksim.patching.table import Patches
 from tasksim.unix.process import UnixProcess
 from tasksim.unix.system import Unix
@@ -23,6 +24,7 @@ class World(Protocol):
 
     Attributes:
         app: the user's app.
+        gate: says who is inside.
         record: puts an event into the trace.
         now: virtual seconds since the start, as events have it.
         running: the tasks whose body runs.
@@ -33,6 +35,7 @@ class World(Protocol):
 
     kernel: Kernel
     unix: Unix
+    gate: Gate
     patches: Patches
     record: Callable[[Event], None]
     now: Callable[[], float]

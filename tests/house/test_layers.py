@@ -59,6 +59,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "hypothesis": ("strategies/",),
     "pytest": ("pytest_plugin.py", "pytest_scenarios.py", "pytest_failure.py"),
     "packaging": ("patching/table.py",),
+    "pandas": ("trace/frames.py", "trace/log.py"),  # the second for types only
 }
 
 FILES = sorted(ROOT.rglob("*.py"))
