@@ -110,10 +110,10 @@ class World:
         agenda = self.kernel.agenda
         self.now: Callable[[], float] = lambda: (agenda.now_ns - LEAD_NS) / SECOND
         self.trace = Trace(metadata={"seed": self._seed})
-        self.recorder = remains.Recorder(self.trace.record)
+        self.recorder = remains.Recorder(self.trace)
         self.record: Callable[[Event], None] = self.recorder.record
         self.sources, self.gate = entropy.make_sources(self.kernel), guard.Gate(self.kernel, self._allow)
-        self.threads = threads.Threads(self.kernel, self.gate)
+        self.threads = threads.Threads(self.kernel, self.gate, hub.NEVER_WAIT_INSIDE)
         self.serials = Serials()
         self.running = Bodies()
         self.deliveries: dict[str, int] = {}

@@ -183,30 +183,30 @@ class Kernel:
         if self.closed:
             raise WorldStopped("the simulation is over; nothing can be waited for")
         thread = running_thread()
-        process = self._process_of(thread)
-        process.polls = 0
         if thread.__class__ is Thread:
+            process = thread.process
             thread.waiting_for = reason
         else:
-            self.start()
+            process = self._process_of(thread)
+            if self.begin is not None:
+                self.start()
             process.own["waiting_for"] = reason
             self._driver_thread = thread
+        process.polls = 0
         self._parked[thread] = None if deadline_ns is None else self.at(deadline_ns, self._expire, thread)
-        woken = self._switch_away()
-        if process.pending:
-            self.deliver(process)
-        return woken
-
-    def _switch_away(self) -> bool:
         read, write = self.thread_state
         held = read()
         if held is None:
-            return bool(self._scheduler.switch())
-        write(None)
-        try:
-            return bool(self._scheduler.switch())
-        finally:
-            write(held)
+            woken = bool(self._scheduler.switch())
+        else:
+            write(None)
+            try:
+                woken = bool(self._scheduler.switch())
+            finally:
+                write(held)
+        if process.pending:
+            self.deliver(process)
+        return woken
 
     def due_ns(self, seconds: float) -> int:
         """When so many seconds will have passed: a whole microsecond, and never this instant unless `seconds` is 0.
@@ -214,7 +214,8 @@ class Kernel:
         Users' programs compute time-outs from floats, which near the time of day stand 0.24 us apart. Rounded to the
         microsecond, what was meant to happen at one instant does.
         """
-        self.start()  # it moves the clock
+        if self.begin is not None:
+            self.start()  # it moves the clock
         if seconds <= 0:
             return self.agenda.now_ns
         return self.agenda.now_ns + max(1, round(seconds * 1e6)) * MICROSECOND
@@ -233,8 +234,9 @@ class Kernel:
 
     def wake(self, thread: Any) -> None:
         """Let a parked thread go on at this instant; one that is not parked is no error."""
-        if thread in self._parked:
-            entry = self._parked.pop(thread)
+        parked = self._parked
+        if thread in parked:
+            entry = parked.pop(thread)
             if entry is not None:
                 self.cancel(entry)
             self.soon(self._resume, thread)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from struct import Struct
-from typing import Any
+from typing import Any, TypeVar
 
 from amqp.basic_message import Message as AmqpMessage
 from amqp.serialization import dumps, loads
@@ -31,7 +31,12 @@ __all__ = ["ROWS", "AmqpSeam"]
 
 _HEARTBEAT: Method = (0, 0)
 _METHOD_FRAME = 1
-_DELIVERY = Struct(">BQB")
+_DELIVERY = Struct(">QB")
+_REMEMBERED = 256
+_Key = TypeVar("_Key")
+_Known = TypeVar("_Known")
+#: What stands before and after tag and flag of a delivery, by consumer, exchange and routing key.
+_Ends = dict[tuple[str, str, str], tuple[bytes, bytes]]
 _ACK = Struct(">QB")
 _SIGNATURE = Struct(">HH")
 _DELIVER_SIGNATURE = _SIGNATURE.pack(*Basic.Deliver)
@@ -74,12 +79,15 @@ class AmqpSeam:
 
     def _writer(self, connection: Any, transport: MethodTransport) -> Callable[..., None]:
         formats = self.from_client
+        addresses: dict[bytes, tuple[int, str, str, bool, bool]] = {}
 
         def write(kind: int, channel: int, method: Method, args: bytes, content: Any) -> None:
             if kind != _METHOD_FRAME:
                 transport.write((0, _HEARTBEAT, (), None))
             elif method == Basic.Publish:
-                transport.write((channel, method, _read_publish(args), _outgoing(content)))
+                # Addresses are few, and each message names one.
+                where = addresses[args] if args in addresses else _remember(addresses, args, _read_publish(args))
+                transport.write((channel, method, where, _outgoing(content)))
             elif method == Basic.Ack:
                 transport.write((channel, method, _ACK.unpack(args), None))
             else:
@@ -91,6 +99,7 @@ class AmqpSeam:
 
     def _reader(self, connection: Any, callback: Callable[..., None]) -> Callable[[Payload], bool]:
         formats = self.from_server
+        ends: _Ends = {}
 
         def read(payload: Payload) -> bool:
             channel, method, args, content = payload
@@ -98,7 +107,7 @@ class AmqpSeam:
             if method == _HEARTBEAT:
                 return False
             if method == Basic.Deliver:
-                encoded = _write_deliver(*args)
+                encoded = _write_deliver(ends, *args)
             else:
                 encoded = _SIGNATURE.pack(*method) + dumps(formats[method], args)
             callback(channel, method, encoded, None if content is None else _incoming(method, encoded, content))
@@ -116,21 +125,25 @@ def _read_publish(args: bytes) -> tuple[int, str, str, bool, bool]:
     return 0, exchange, key, bool(bits & 1), bool(bits & 2)
 
 
-def _write_deliver(consumer: str, tag: int, redelivered: bool, exchange: str, key: str) -> bytes:
-    """What `dumps("sLbss", ...)` gives, after the method's signature."""
-    names = [name.encode("utf-8", "surrogatepass") for name in (consumer, exchange, key)]
-    return b"".join(
-        [
-            _DELIVER_SIGNATURE,
-            bytes([len(names[0])]),
-            names[0],
-            _DELIVERY.pack(0, tag, redelivered)[1:],
-            bytes([len(names[1])]),
-            names[1],
-            bytes([len(names[2])]),
-            names[2],
-        ]
-    )
+def _write_deliver(ends: _Ends, consumer: str, tag: int, redelivered: bool, exchange: str, key: str) -> bytes:
+    """What `dumps("sLbss", ...)` gives, after the method's signature; `ends` are remembered."""
+    names = consumer, exchange, key
+    head, tail = ends[names] if names in ends else _remember(ends, names, _around_delivery(*names))
+    return head + _DELIVERY.pack(tag, redelivered) + tail
+
+
+def _around_delivery(consumer: str, exchange: str, key: str) -> tuple[bytes, bytes]:
+    first, *others = (name.encode("utf-8", "surrogatepass") for name in (consumer, exchange, key))
+    tail = b"".join(bytes([len(name)]) + name for name in others)
+    return _DELIVER_SIGNATURE + bytes([len(first)]) + first, tail
+
+
+def _remember(known: dict[_Key, _Known], key: _Key, value: _Known) -> _Known:
+    """Keep something for the next time; what has grown large is forgotten."""
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known[key] = value
+    return value
 
 
 def _outgoing(message: Any) -> Content:
@@ -161,7 +174,11 @@ def _incoming(method: Method, encoded: bytes, content: Content) -> Any:
 
 def _table(table: dict[str, Any]) -> dict[str, Any]:
     """A table after a journey: what is plain is itself, the rest is made anew."""
-    return {name: value if value.__class__ in _PLAIN else _item(value) for name, value in table.items()}
+    made = dict(table)
+    for name, value in table.items():
+        if value.__class__ not in _PLAIN:
+            made[name] = _item(value)
+    return made
 
 
 def _item(value: Any) -> Any:

@@ -13,8 +13,8 @@ import itertools
 import queue
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from types import ModuleType
+from collections.abc import Callable, Iterable, Mapping
+from types import FrameType, ModuleType
 from typing import Any
 
 from tasksim.kernel.cells import Cells
@@ -31,10 +31,17 @@ _real_number = _thread.get_ident
 
 
 class Threads:
-    """Starts threads and makes locks for one simulation."""
+    """Starts threads and makes locks for one simulation.
 
-    def __init__(self, kernel: Kernel, gate: Gate) -> None:
+    Args:
+        never_wait_inside: names of modules whose constructors make locks that are never held while a thread parks.
+            Nobody ever waits for such a lock, so it may be a real one; a task's way through Celery's pools, caches and
+            event loops meets a dozen.
+    """
+
+    def __init__(self, kernel: Kernel, gate: Gate, never_wait_inside: Iterable[str] = ()) -> None:
         self.kernel, self.gate = kernel, gate
+        self._modules = frozenset(never_wait_inside)
         self._numbers = itertools.count(FIRST_NUMBER)
 
     def number(self) -> int:
@@ -80,11 +87,29 @@ class Threads:
 
     def lock(self) -> Any:
         """threading.Lock()."""
+        if not self.gate.inside() or self._is_never_waited_for(sys._getframe(1)):
+            return _thread.allocate_lock()
+        return ParkingLock(self.kernel, self.gate.inside)
+
+    def waiter(self) -> Any:
+        """threading._allocate_lock(): the lock that a condition waits for."""
         return ParkingLock(self.kernel, self.gate.inside) if self.gate.inside() else _thread.allocate_lock()
 
     def rlock(self) -> Any:
         """threading.RLock()."""
-        return ParkingRLock(self.kernel, self.gate.inside) if self.gate.inside() else _thread.RLock()
+        if not self.gate.inside() or self._is_never_waited_for(sys._getframe(1)):
+            return _thread.RLock()
+        return ParkingRLock(self.kernel, self.gate.inside)
+
+    def _is_never_waited_for(self, maker: FrameType) -> bool:
+        code = maker.f_code
+        if code is _QUEUE:  # a user's own kind of queue may wait within its methods
+            module = type(maker.f_locals.get("self")).__module__
+            return module == "queue" or module in self._modules
+        return code is _EVENT or (code.co_name == "__init__" and maker.f_globals.get("__name__") in self._modules)
+
+
+_EVENT, _QUEUE = threading.Event.__init__.__code__, queue.Queue.__init__.__code__
 
 
 class _Handle:
@@ -196,7 +221,7 @@ ROWS: tuple[Row, ...] = (
     *_STARTING,
     Row("threading:get_ident", "each simulated thread has a number", lambda world: world.threads.number),
     Row("threading:Lock", _WHY, lambda world: world.threads.lock),
-    Row("threading:_allocate_lock", _WHY, lambda world: world.threads.lock),
+    Row("threading:_allocate_lock", _WHY, lambda world: world.threads.waiter),
     Row("threading:RLock", _WHY, lambda world: world.threads.rlock),
     Row("threading:_shutdown_locks", "threads that end with their world", lambda _: set(), new=True),
     Row("queue:SimpleQueue", "the one in C waits for real", lambda _: vars(queue)["_PySimpleQueue"]),

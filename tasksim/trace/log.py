@@ -39,6 +39,11 @@ class Trace(Sequence[Event]):
 
     # --- recording
 
+    @property
+    def inlet(self) -> tuple[Callable[[Event], None], Mapping[type[Event], tuple[Callable[[Any], object], ...]]]:
+        """For who records much: the function that appends, and who subscribed to which kind, kept up to date."""
+        return self._append, self._callbacks
+
     def record(self, event: Event) -> None:
         """Append an event, then call who subscribed to its kind, in the order of subscription."""
         self._append(event)

@@ -40,7 +40,7 @@ class Epoll:
 
     def register(self, which: Any, mask: int) -> None:
         """EPOLL_CTL_ADD, for a descriptor or an object with `fileno`."""
-        descriptor = number_of(which)
+        descriptor = which if type(which) is int else number_of(which)
         file = self._system.file(descriptor)
         known = self._interest.get(descriptor)
         if known is not None:
@@ -61,11 +61,12 @@ class Epoll:
 
     def unregister(self, which: Any) -> None:
         """EPOLL_CTL_DEL."""
-        descriptor = number_of(which)
-        known = self._interest.get(descriptor)
+        descriptor = which if type(which) is int else number_of(which)
+        known = self._interest.pop(descriptor, None)
         if known is None:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")
-        self.forget(descriptor, known[0])
+        self._candidates.pop(descriptor, None)
+        known[0].watchers.pop((self, descriptor), None)
 
     def forget(self, descriptor: int, file: File) -> None:
         """A closed file leaves the set by itself (epoll(7))."""
@@ -77,8 +78,9 @@ class Epoll:
     def notice(self, descriptor: int) -> None:
         """A file may have become ready."""
         self._candidates[descriptor] = None
-        if self._waiter is not None:
-            self._kernel.wake(self._waiter)
+        waiter = self._waiter
+        if waiter is not None:
+            self._kernel.wake(waiter)
 
     def _ready(self) -> list[tuple[int, int]]:
         ready = []

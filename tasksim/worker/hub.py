@@ -13,6 +13,9 @@ from tasksim.patching.table import Row
 from tasksim.unix.poll import Epoll, Poll, select_files
 from tasksim.worker.world import World
 
+#: Modules whose own locks guard a few lines each, none of which waits: pools, caches, the loop's list of callbacks.
+NEVER_WAIT_INSIDE = ("kombu.asynchronous.hub", "kombu.utils.functional", "kombu.resource")
+
 
 def _epoll(world: World) -> object:
     return lambda *_: Epoll(world.unix)

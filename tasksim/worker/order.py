@@ -157,6 +157,14 @@ class LoopSet(_SetMethods, dict[Any, None]):  # type: ignore[misc]
         """As set.discard."""
         _forget(self, item, None)
 
+    def difference(self, *others: Iterable[Any]) -> Self:
+        """As set.difference; the loop asks for it at each turn, and usually both are empty."""
+        result = type(self)()
+        if self:
+            others = tuple(other if hasattr(other, "__contains__") else set(other) for other in others)
+            _take_all(result, _keys_of([item for item in self if not any(item in other for other in others)]))
+        return result
+
 
 class SortedSet(OrderedSet):
     """For sets that the user has filled, whose order of insertion is lost: in the order of their texts."""

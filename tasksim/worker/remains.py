@@ -6,12 +6,13 @@ connections of every simulation that an interpreter has seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from celery import Celery, Task
 
 from tasksim.events import Event
 from tasksim.kernel.process import Process
+from tasksim.trace.log import Trace
 from tasksim.worker.app import CACHED
 
 _APP_STATE = (*CACHED, "_pool", "_local", "_backend_cache")
@@ -20,18 +21,26 @@ _APP_STATE = (*CACHED, "_pool", "_local", "_backend_cache")
 class Recorder:
     """The way from those who record to the trace; cut at the end."""
 
-    __slots__ = ("_take",)
+    __slots__ = ("_append", "_callbacks")
 
-    def __init__(self, take: Callable[[Event], None]) -> None:
-        self._take = take
+    def __init__(self, trace: Trace) -> None:
+        self._append, self._callbacks = trace.inlet
 
     def record(self, event: Event) -> None:
-        """Hand an event over."""
-        self._take(event)
+        """Hand an event over: what `Trace.record` does, without one more call for each event."""
+        self._append(event)
+        callbacks = self._callbacks.get(event.__class__)
+        if callbacks is not None:
+            for callback in callbacks:
+                callback(event)
 
     def end(self) -> None:
         """From now on events go nowhere."""
-        self._take = lambda _: None
+        self._append, self._callbacks = _nowhere, {}
+
+
+def _nowhere(_: Event) -> None:
+    """Where the events of what is over go."""
 
 
 def let_go(processes: Iterable[Process], user_cells: int) -> None:

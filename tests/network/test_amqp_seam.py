@@ -274,4 +274,4 @@ def test_the_quick_reading_of_a_publish_is_py_amqps(exchange, key, mandatory, im
 @given(short, st.integers(1, 2**63), bits, short, short)
 def test_the_quick_writing_of_a_delivery_is_py_amqps(consumer, tag, redelivered, exchange, key):
     args = (consumer, tag, redelivered, exchange, key)
-    assert amqp_seam._write_deliver(*args)[4:] == dumps("sLbss", args)
+    assert amqp_seam._write_deliver({}, *args)[4:] == dumps("sLbss", args)
