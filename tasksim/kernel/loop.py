@@ -272,7 +272,8 @@ class Kernel:
 
         So `while not result.ready(): pass` ends, and a single look stays exact.
         """
-        process = self._process_of(running_thread())
+        thread = running_thread()
+        process = thread.process if thread.__class__ is Thread else self._process_of(thread)
         process.polls += 1
         if process.polls > FREE_POLLS:
             polls = process.polls

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from tasksim.kernel.loop import SECOND
@@ -150,9 +151,9 @@ class MethodTransport:
             self.sock = None
         self.connected = False
 
-    def having_timeout(self, timeout: float | None) -> _HavingTimeout:
+    def having_timeout(self, timeout: float | None) -> AbstractContextManager[MethodSocket | None]:
         """Within it the socket has this time-out; None leaves what it has."""
-        return _HavingTimeout(self.sock, timeout)
+        return _HavingTimeout(self.sock, timeout) if timeout is not None else nullcontext(self.sock)
 
     def write(self, payload: Payload) -> None:
         """Send a method."""

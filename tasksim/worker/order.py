@@ -161,8 +161,8 @@ class LoopSet(_SetMethods, dict[Any, None]):  # type: ignore[misc]
         """As set.difference; the loop asks for it at each turn, and usually both are empty."""
         result = type(self)()
         if self:
-            others = tuple(other if hasattr(other, "__contains__") else set(other) for other in others)
-            _take_all(result, _keys_of([item for item in self if not any(item in other for other in others)]))
+            gone = others[0] if len(others) == 1 else [item for other in others for item in other]
+            _take_all(result, _keys_of([item for item in self if item not in gone]))
         return result
 
 
@@ -178,7 +178,6 @@ class SortedSet(OrderedSet):
 #: Modules whose sets are iterated; a global named `set` shadows the builtin for their calls of `set()`.
 _MODULES = (
     "kombu.connection",
-    "kombu.resource",
     "celery.beat",
     "celery.bootsteps",
     "celery.canvas",
@@ -191,6 +190,7 @@ _MODULES = (
 )
 _LOOPS = (
     "kombu.asynchronous.hub",
+    "kombu.resource",
     "kombu.transport.redis",
     "kombu.transport.virtual.base",
     "celery.concurrency.asynpool",

@@ -38,7 +38,7 @@ from celery.utils.collections import LimitedSet
 
 from tasksim.kernel.cells import Cells, Make, keep
 from tasksim.patching.table import Patches, Row
-from tasksim.worker.order import OrderedSet
+from tasksim.worker.order import LoopSet, OrderedSet
 from tasksim.worker.world import World
 
 
@@ -135,7 +135,7 @@ def _body_maker(make: Callable[[], Any]) -> Callable[[], dict[str, Any]]:
         instance = make()
         contents: dict[str, Any] = instance.__dict__
         if type(instance) is weakref.WeakSet:
-            contents["data"] = OrderedSet()  # requests are cancelled in the order in which they came
+            contents["data"] = LoopSet()  # requests are cancelled in the order in which they came
         contents["_tasksim_kept"] = instance
         return contents
 
