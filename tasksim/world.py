@@ -106,7 +106,7 @@ class World:
         self.driver = UnixProcess(os.getpid(), "client")
         self.kernel = Kernel(self.driver, seed=self._seed, max_steps=self.limits.steps)
         self.unix, self.network = Unix(self.kernel), Network(self.kernel)
-        self.clocks = clock.Clocks(self.kernel.agenda.look)
+        self.clocks = clock.Clocks(self.kernel.agenda)
         agenda = self.kernel.agenda
         self.now: Callable[[], float] = lambda: (agenda.now_ns - LEAD_NS) / SECOND
         self.trace = Trace(metadata={"seed": self._seed})
@@ -137,15 +137,11 @@ class World:
 
     def _make_amqp_server(self, name: str) -> Server:
         server = Server(
-            name, self.kernel, self._record_message, self.now, self.serials,
+            name, self.kernel, self.recorder.record_message, self.now, self.serials,
             version=self._versions["rabbitmq"], epoch_ns=self.clocks.epoch_ns,
         )  # fmt: skip
         server.shared.quiet = settings.chatter(self.app)
         return server
-
-    def _record_message(self, event: Event) -> None:
-        if getattr(event, "message", None) != 0:
-            self.record(event)
 
     def _delivered(self, event: Event) -> None:
         assert isinstance(event, Delivered)

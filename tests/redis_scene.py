@@ -36,7 +36,7 @@ class World:
         self.record: Callable[[Event], None] = self.events.append
         self.redis = RedisServers(self.kernel, self.record, self.now, self.serials)
         self.patches = Patches()
-        self.clocks = clock.Clocks(lambda: self.kernel.now_ns)
+        self.clocks = clock.Clocks(self.kernel.agenda)
 
     def now(self) -> float:
         return self.kernel.now_ns / SECOND

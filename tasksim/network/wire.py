@@ -110,12 +110,20 @@ class Wire:
         """From the client to the server."""
         if not self.open:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
-        self._up.put(payload, self._network.latency_ns)
+        up, latency_ns = self._up, self._network.latency_ns
+        if latency_ns or up.on_the_way or up.held is not None:
+            up.put(payload, latency_ns)
+        else:
+            up.arrive(payload)
 
     def reply(self, payload: Any) -> None:
         """From the server to the client."""
         if self.open:
-            self._down.put(payload, self._network.latency_ns)
+            down, latency_ns = self._down, self._network.latency_ns
+            if latency_ns or down.on_the_way or down.held is not None:
+                down.put(payload, latency_ns)
+            else:
+                down.arrive(payload)
 
     def close(self, reason: str = "closed") -> None:
         """The client's end is closed: by itself, or because its process is gone."""

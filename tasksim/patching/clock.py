@@ -16,7 +16,9 @@ import sys
 import time
 from _thread import get_ident
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
+
+from tasksim.kernel.agenda import FREE_LOOKS
 
 #: `time.monotonic` and `time.perf_counter` begin here (seconds): nobody should take them for the time of day.
 MONOTONIC_START = 1000
@@ -84,11 +86,21 @@ def real_monotonic() -> float:
     return float(_original_monotonic(None, None))
 
 
+class Looked(Protocol):
+    """A kernel's agenda: its time in nanoseconds, and how often somebody looked at it within a step."""
+
+    now_ns: int
+    looks: int
+
+    def look(self) -> int:
+        """The time, for a program that asks; after many looks it goes on by itself."""
+
+
 class Clocks:
     """Virtual clocks for one simulation.
 
     Args:
-        now_ns: virtual nanoseconds since the start of the kernel.
+        agenda: who knows the time.
 
     Attributes:
         epoch_ns: the time of day at which the kernel's clock was 0, nanoseconds since 1970.
@@ -97,8 +109,8 @@ class Clocks:
             loses nothing to rounding.
     """
 
-    def __init__(self, now_ns: Callable[[], int]) -> None:
-        self.now_ns = now_ns
+    def __init__(self, agenda: Looked) -> None:
+        self.agenda, self.now_ns = agenda, agenda.look
         self.epoch_ns = self.offset = 0
         self._before: dict[str, int] = {}
         self._theirs: dict[str, int] = {}
@@ -221,9 +233,18 @@ def _functions() -> dict[str, Callable[[Any, Any], object]]:
     ident = get_ident
 
     def seconds(name: str) -> Callable[[Any, Any], object]:
-        return lambda s, a: (
-            (_clocks.epoch_ns + _clocks.now_ns()) / SECOND - _clocks.offset if ident() == _thread else _real[name](s, a)
-        )
+        real = _real[name]
+
+        def show(s: Any, a: Any) -> object:
+            if ident() != _thread:
+                return real(s, a)
+            clocks = _clocks
+            agenda = clocks.agenda
+            agenda.looks += 1  # as `Agenda.look` does, without the call: a task asks ten times
+            now_ns = agenda.now_ns if agenda.looks <= FREE_LOOKS else agenda.look()
+            return (clocks.epoch_ns + now_ns) / SECOND - clocks.offset
+
+        return show
 
     def whole(name: str) -> Callable[[Any, Any], object]:
         return lambda s, a: (

@@ -34,6 +34,16 @@ class Recorder:
             for callback in callbacks:
                 callback(event)
 
+    def record_message(self, event: Event) -> None:
+        """The same for what a broker has to tell; what befalls a message without a number is not told."""
+        if getattr(event, "message", None) == 0:
+            return
+        self._append(event)
+        callbacks = self._callbacks.get(event.__class__)
+        if callbacks is not None:
+            for callback in callbacks:
+                callback(event)
+
     def end(self) -> None:
         """From now on events go nowhere."""
         self._append, self._callbacks = _nowhere, {}

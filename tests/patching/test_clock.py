@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 
 from tasksim import Simulation
 from tasksim.errors import UsageError
+from tasksim.kernel.agenda import Agenda
+from tasksim.kernel.choice import Choice
 from tasksim.patching import clock
 from tests.scene import make_app
 
@@ -117,15 +119,15 @@ def test_clocks_in_a_task_show_virtual_time() -> None:
 
 @given(st.lists(st.floats(0, 1e5), max_size=20))
 def test_the_monotonic_clocks_never_go_back_and_agree_with_the_time_of_day(steps: list[float]) -> None:
-    now_ns = 0
-    clocks = clock.Clocks(lambda: now_ns)
+    agenda = Agenda(Choice(0))
+    clocks = clock.Clocks(agenda)
     clocks.set_start(round(EPOCH) * 10**9, 2 * 10**9)
     clocks.install()
     try:
         last = time.monotonic()
         origin = time.time() - last
         for step in steps:
-            now_ns += round(step * 10**9)
+            agenda.now_ns += round(step * 10**9)
             now = time.monotonic()
             assert now >= last
             assert abs(time.time() - now - origin) < 1e-6
