@@ -2,12 +2,14 @@
 
 A cell is a name (a module's global) or a body (the `__dict__` of an object whose class is written in Python, so that
 every reference to the object follows). A switch moves references only, in generated straight-line code; what they hold
-does not matter, so a switch costs the same with ten thousand held tasks.
+does not matter, so a switch costs the same with ten thousand held tasks. Default arguments of functions that hold a
+cell's value go with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
+from types import FunctionType
 from typing import Any
 
 from tasksim.kernel.process import Process
@@ -35,6 +37,7 @@ class Cells:
         self._names: list[tuple[list[Place], Make, Make]] = []
         self._fresh_bodies: list[tuple[Any, Callable[[], dict[str, Any]]]] = []
         self._fork_body: dict[int, Make] = {}
+        self._defaults: list[tuple[FunctionType, Callable[[Callable[[Place], Any]], tuple[Any, ...]]]] = []
         self.switch: Callable[[Process, Process], None] = self._first_switch
 
     def name(self, *places: Place, fresh: Make = keep, fork: Make = keep) -> None:
@@ -47,6 +50,17 @@ class Cells:
         namespace, name = places[0]
         self._names.append((list(places), fresh, fork))
         self._driver.cells.append(namespace[name])
+        self.switch = self._first_switch
+
+    def defaults(self, function: FunctionType, make: Callable[[Callable[[Place], Any]], tuple[Any, ...]]) -> None:
+        """Exchange a function's default arguments, which hold what other cells have, or methods of that.
+
+        Args:
+            make: makes them, for a process; it is given a function that tells what the process has in a cell, named by
+                the first of its places.
+        """
+        self._defaults.append((function, make))
+        self._driver.defaults.append(function.__defaults__ or ())
         self.switch = self._first_switch
 
     def body(self, owner: Any, *, fresh: Callable[[], dict[str, Any]], fork: Make) -> None:
@@ -79,12 +93,27 @@ class Cells:
         driver = self._values(self._driver)
         process.cells = [fresh(value) for value, (_, fresh, _) in zip(driver, self._names, strict=True)]
         process.bodies = [(owner, fresh()) for owner, fresh in self._fresh_bodies]
+        self._make_defaults(process)
 
     def fork(self, parent: Process, process: Process) -> None:
         """Give a process the cells of a child of `parent`."""
         values = self._values(parent)
         process.cells = [fork(value) for value, (_, _, fork) in zip(values, self._names, strict=True)]
         process.bodies = [(owner, self._fork_body[id(owner)](body)) for owner, body in parent.bodies]
+        self._make_defaults(process)
+
+    def _make_defaults(self, process: Process) -> None:
+        if not self._defaults:
+            return
+        cells = process.cells
+
+        def held(place: Place) -> Any:
+            for (places, _, _), value in zip(self._names, cells, strict=True):
+                if places[0][0] is place[0] and places[0][1] == place[1]:
+                    return value
+            raise KeyError(place[1])
+
+        process.defaults = [make(held) for _, make in self._defaults]
 
     def _values(self, process: Process) -> list[Any]:
         if process is self.running:
@@ -110,6 +139,10 @@ class Cells:
         if firsts:
             head.append(f"    old.cells = [{', '.join(firsts)}]")
             head.append(f"    {', '.join(firsts)}, = new.cells")
+        if self._defaults:
+            targets = [f"f{index}.__defaults__" for index in range(len(self._defaults))]
+            environment.update((f"f{index}", function) for index, (function, _) in enumerate(self._defaults))
+            head.append(f"    {', '.join(targets)}, = new.defaults")
         loop = ["    for owner, body in new.bodies:", "        owner.__dict__ = body"]
         exec("\n".join([*head, *lines, *loop]), environment)
         return environment["switch"]  # type: ignore[no-any-return]

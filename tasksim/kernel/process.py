@@ -41,6 +41,7 @@ class Process:
         name: as events and reports give it ("client", "w1", "w1/2").
         cells: the values of the cells, in the order of the table; valid while another process runs.
         bodies: objects and the `__dict__` that they have while this process runs.
+        defaults: default arguments that functions have while this process runs, in the order of the table.
         pending: signals that wait for the process' main thread; the kernel's `deliver` hook looks at them.
         own: a place for other layers to keep what belongs to this process, by their own key.
         polls: how often it has looked at something within this instant; see `Kernel.poll_point`.
@@ -52,6 +53,7 @@ class Process:
         self.dead = False
         self.cells: list[object] = []
         self.bodies: list[tuple[Any, dict[str, Any]]] = []
+        self.defaults: list[tuple[Any, ...]] = []
         self.pending: list[int] = []
         self.own: dict[Any, Any] = {}
         self.polls = 0

@@ -35,7 +35,10 @@ class File:
     def notify(self) -> None:
         """Something has changed: whoever waits for this file looks again."""
         for watcher, descriptor in self.watchers:
-            watcher.notice(descriptor)
+            # As `Epoll.notice`, without the call: most changes are of pipes in an event loop.
+            watcher.candidates[descriptor] = None
+            if watcher.waiter is not None:
+                self.kernel.wake(watcher.waiter)
         if self.waiters:
             for thread in list(self.waiters):
                 self.kernel.wake(thread)

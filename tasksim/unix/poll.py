@@ -35,8 +35,8 @@ class Epoll:
     def __init__(self, system: Descriptors) -> None:
         self._system, self._kernel = system, system.kernel
         self._interest: dict[int, tuple[File, int]] = {}
-        self._candidates: dict[int, None] = {}
-        self._waiter: Any = None
+        self.candidates: dict[int, None] = {}
+        self.waiter: Any = None
 
     def register(self, which: Any, mask: int) -> None:
         """EPOLL_CTL_ADD, for a descriptor or an object with `fileno`."""
@@ -65,32 +65,32 @@ class Epoll:
         known = self._interest.pop(descriptor, None)
         if known is None:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")
-        self._candidates.pop(descriptor, None)
+        self.candidates.pop(descriptor, None)
         known[0].watchers.pop((self, descriptor), None)
 
     def forget(self, descriptor: int, file: File) -> None:
         """A closed file leaves the set by itself (epoll(7))."""
         if self._interest.get(descriptor, (None,))[0] is file:
             del self._interest[descriptor]
-            self._candidates.pop(descriptor, None)
+            self.candidates.pop(descriptor, None)
         file.watchers.pop((self, descriptor), None)
 
     def notice(self, descriptor: int) -> None:
         """A file may have become ready."""
-        self._candidates[descriptor] = None
-        waiter = self._waiter
+        self.candidates[descriptor] = None
+        waiter = self.waiter
         if waiter is not None:
             self._kernel.wake(waiter)
 
     def _ready(self) -> list[tuple[int, int]]:
         ready = []
-        for descriptor in list(self._candidates):
+        for descriptor in list(self.candidates):
             file, mask = self._interest[descriptor]
             events = file.events() & (mask | ERR | HUP)
             if events:
                 ready.append((descriptor, events))
             else:
-                del self._candidates[descriptor]
+                del self.candidates[descriptor]
         return ready
 
     def poll(self, timeout: float | None = -1, maxevents: int = -1) -> list[tuple[int, int]]:  # noqa: ARG002
@@ -101,11 +101,11 @@ class Epoll:
             return ready
         deadline_ns = None if timeout is None or timeout < 0 else kernel.due_ns(timeout)
         while True:
-            self._waiter = running_thread()
+            self.waiter = running_thread()
             try:
                 woken = kernel.park(deadline_ns, "its connections and timers")
             finally:
-                self._waiter = None
+                self.waiter = None
             ready = self._ready()
             if ready or not woken:
                 return ready

@@ -62,6 +62,7 @@ def let_go(processes: Iterable[Process], user_cells: int) -> None:
     for process in processes:
         process.own = {name: value for name, value in process.own.items() if name == "error"}
         process.cells = process.cells[-user_cells:] if user_cells else []
+        process.defaults = []
         for owner, body in process.bodies:
             if isinstance(owner, Celery):
                 for name in _APP_STATE:

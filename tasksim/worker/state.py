@@ -143,6 +143,7 @@ def _body_maker(make: Callable[[], Any]) -> Callable[[], dict[str, Any]]:
 
 
 def _add_plain_containers(cells: Cells, patches: Patches) -> None:
+    named: dict[int, str] = {}
     for name, make in PLAIN.items():
         value = getattr(state, name, None)
         if value is None:
@@ -154,8 +155,11 @@ def _add_plain_containers(cells: Cells, patches: Patches) -> None:
                 for other, found in vars(module).items()
                 if found is value and (module, other) != (state, name)
             ]
-            _look_up_in_defaults(module, value, name, patches)
         cells.name(*places, fresh=_new(make), fork=_new(make))
+        named[id(value)] = name
+    for module in _HOLDERS:
+        for function in _with_bound_defaults(module):
+            _exchange_defaults(function, named, cells, patches)
 
 
 @functools.cache
@@ -170,21 +174,21 @@ def _with_bound_defaults(module: Any) -> list[types.FunctionType]:
     ]
 
 
-def _look_up_in_defaults(module: Any, value: object, name: str, patches: Patches) -> None:
-    """Default arguments that are a method of this container: let them ask the module, whose name is exchanged."""
-    namespace = vars(state)
+def _exchange_defaults(function: types.FunctionType, named: dict[int, str], cells: Cells, patches: Patches) -> None:
+    """Default arguments that are a method of one of these containers: each process has its own container's."""
+    before = function.__defaults__ or ()
+    names = [named.get(id(getattr(default, "__self__", None))) for default in before]
+    if any(names):
+        namespace = vars(state)
 
-    def lookup(method: str) -> Callable[..., Any]:
-        return lambda *arguments: getattr(namespace[name], method)(*arguments)
-
-    for function in _with_bound_defaults(module):
-        defaults = function.__defaults__ or ()
-        if any(getattr(default, "__self__", None) is value for default in defaults):
-            changed = tuple(
-                lookup(default.__name__) if getattr(default, "__self__", None) is value else default
-                for default in defaults
+        def make(held: Callable[[Any], Any]) -> tuple[Any, ...]:
+            return tuple(
+                default if name is None else getattr(held((namespace, name)), default.__name__)
+                for default, name in zip(before, names, strict=True)
             )
-            patches.set(function, "__defaults__", changed)
+
+        patches.set(function, "__defaults__", before)
+        cells.defaults(function, make)
 
 
 # --- look-ups: objects that kombu keeps for ever and that are rarely touched

@@ -44,6 +44,30 @@ def driver() -> Process:
     return Process(1, "client")
 
 
+def test_default_arguments_that_hold_a_cell_s_value_go_with_it(driver: Process) -> None:
+    space: dict[str, Any] = {"x": []}
+
+    def put(value: int, add: Any = space["x"].append) -> None:
+        add(value)
+
+    cells = Cells(driver)
+    cells.name((space, "x"), fresh=lambda _: [], fork=list)
+    cells.defaults(put, lambda held: (held((space, "x")).append,))
+    program = new_process(cells)
+    put(1)
+    run(cells, program)
+    put(2)
+    child = Process(3, "w1/1")
+    cells.fork(program, child)
+    run(cells, child)
+    put(3)
+    seen = [space["x"]]
+    for process in (program, driver):
+        run(cells, process)
+        seen.append(space["x"])
+    assert seen == [[2, 3], [2], [1]]
+
+
 def test_a_new_program_has_what_fresh_makes_and_a_child_what_fork_makes(driver: Process) -> None:
     space = {"x": 1}
     cells = Cells(driver)
