@@ -269,11 +269,13 @@ def _resident_kib() -> float:
 def plugin(pairs: int = 15) -> Numbers:
     """An empty run of pytest with the plugin less one without it, in processor time: the median of alternating pairs.
 
-    Where tasksim is installed pytest would load the plugin by itself, so it is switched off by name and loaded by path.
+    No other installed plugin is loaded: theirs take a second or two, whose noise would hide a few milliseconds.
     """
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:tasksim"]
-        environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTEST_ADDOPTS": ""}
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        environment = {
+            **os.environ, "PYTHONPATH": os.getcwd(), "PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        }  # fmt: skip
 
         def run(*options: str) -> float:
             before = _children_seconds()
@@ -283,7 +285,7 @@ def plugin(pairs: int = 15) -> Numbers:
             assert result.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, result.stdout + result.stderr
             return _children_seconds() - before
 
-        run()  # the first one compiles
+        run("-p", "tasksim.pytest_plugin")  # the first one compiles
         differences = [run("-p", "tasksim.pytest_plugin") - run() for _ in range(pairs)]
     return {"ms": statistics.median(differences) * 1000}
 

@@ -177,10 +177,15 @@ def _chance(world: RedisWorld) -> object:
 
 
 def _fill(_: Any) -> object:
-    update, upper = dict.update, str.upper
+    update = dict.update
+    known: dict[tuple[str, ...], list[str]] = {}  # the same few tables again and again
 
     def fill(table: Any, data: dict[str, Any]) -> None:
-        update(table, zip(map(upper, data), data.values(), strict=True))
+        names = tuple(data)
+        upper = known.get(names)
+        if upper is None:
+            upper = known[names] = [name.upper() for name in names]
+        update(table, zip(upper, data.values(), strict=True))
 
     return fill
 
