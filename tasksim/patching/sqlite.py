@@ -13,6 +13,8 @@ from tasksim.patching.table import Row
 DELAYS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.025, 0.025, 0.05, 0.05, 0.1)
 #: What sqlite3.connect waits for a lock if nothing else is said, seconds.
 TIMEOUT = 5.0
+#: What it takes by position as well; from Python 3.13 on it warns of that.
+_ARGUMENTS = ("timeout", "detect_types", "isolation_level", "check_same_thread", "factory", "cached_statements", "uri")
 
 
 class Locks:
@@ -95,10 +97,12 @@ def _connect(world: Any) -> object:
     real, locks, databases = sqlite3.connect, world.locks, world.databases
     connection_class = _classes(locks)
 
-    def connect(database: Any, timeout: float = TIMEOUT, *arguments: Any, **options: Any) -> Any:
-        if not locks.inside() or "factory" in options or len(arguments) >= 4:
-            return real(database, timeout, *arguments, **options)
-        connection = real(database, 0.0, *arguments, factory=connection_class, **options)
+    def connect(database: Any, *arguments: Any, **options: Any) -> Any:
+        named = {**dict(zip(_ARGUMENTS, arguments, strict=False)), **options}
+        if not locks.inside() or "factory" in named:
+            return real(database, *arguments, **options)
+        timeout = named.pop("timeout", TIMEOUT)
+        connection = real(database, timeout=0.0, factory=connection_class, **named)
         locks.watch(connection, timeout)
         databases.opened(connection)
         return connection

@@ -9,7 +9,7 @@ import pytest
 
 from tasksim.kernel.loop import SECOND, Kernel
 from tasksim.unix.descriptors import HUP, IN, NVAL, OUT
-from tasksim.unix.poll import Epoll, Poll, select_files
+from tasksim.unix.poll import FREE_ANSWERS, TURN_NS, Epoll, Poll, select_files
 from tasksim.unix.system import Unix
 
 
@@ -55,6 +55,27 @@ def test_epoll_is_woken_by_the_event_not_by_looking_again(unix: Unix, kernel: Ke
     assert epoll.poll(60) == [(reader, IN)]
     assert kernel.now_ns == 2_500_000_000
     assert kernel.steps - before < 10
+
+
+def test_a_loop_that_leaves_what_it_is_told_of_spins_and_others_run_meanwhile(
+    unix: Unix, kernel: Kernel, epoll: Epoll
+) -> None:
+    reader, writer = unix.pipe()
+    unix.write(writer, b"x")
+    epoll.register(reader, IN)
+    news, told = unix.pipe()
+    epoll.register(news, IN)
+
+    def child() -> None:
+        kernel.sleep(0.75)
+        unix.write(told, b"x")
+
+    unix.fork("child", child)
+    turns = 0
+    while (news, IN) not in epoll.poll(60):
+        turns += 1
+    assert kernel.now_ns == pytest.approx(750_000_000, abs=2 * TURN_NS)
+    assert turns == pytest.approx(FREE_ANSWERS + 750, abs=2)
 
 
 def test_epoll_waits_its_time_and_then_has_nothing(unix: Unix, kernel: Kernel, epoll: Epoll) -> None:
