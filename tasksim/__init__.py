@@ -11,6 +11,7 @@ The house, in the order in which a message passes through it:
     unix/                     what a process sees: descriptors, pipes, polling, fork, signals
     kernel/                   time, order, chance, processes; knows no message
     trace/, check/, report/   what happened, what must not happen, and how it reads; they know the events only
+    comparison/               what Celery's eager mode hides
     scenario/, strategies/, cli, pytest_*   the doors
 
 Names are loaded when they are first asked for, so that importing the package costs nothing.
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from tasksim.broker.snapshot import QueueRow as QueueRow
     from tasksim.check import check_trace as check_trace
     from tasksim.check.base import Finding as Finding
+    from tasksim.comparison import Hidden as Hidden
+    from tasksim.comparison import compare_eager as compare_eager
     from tasksim.errors import BlockedForReal as BlockedForReal
     from tasksim.errors import ConnectionRefused as ConnectionRefused
     from tasksim.errors import NothingLeftToDo as NothingLeftToDo
@@ -59,6 +62,8 @@ _HOMES = {
     "QueueRow": "tasksim.broker.snapshot",
     "check_trace": "tasksim.check",
     "Finding": "tasksim.check.base",
+    "Hidden": "tasksim.comparison",
+    "compare_eager": "tasksim.comparison",
     "BlockedForReal": "tasksim.errors",
     "ConnectionRefused": "tasksim.errors",
     "NothingLeftToDo": "tasksim.errors",

@@ -1,4 +1,4 @@
-"""The command line: `tasksim run FILE`, `tasksim replay TRACE`, `tasksim check TRACE`.
+"""The command line: `tasksim run FILE`, `replay TRACE`, `check TRACE`, `compare-eager FUNCTION`.
 
 Exit codes: 0 if all is well (expectations hold, the runs are the same, nothing was found), 1 if not, 2 if what was
 asked for cannot be done.
@@ -99,6 +99,28 @@ def check(context: click.Context, trace: str, only: tuple[str, ...]) -> None:
     found = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}" if findings else "nothing found"
     click.echo(f"{'FAILED' if findings else 'OK    '}  {trace}: {found} by {total} check{'' if total == 1 else 's'}")
     context.exit(FAILED if findings else 0)
+
+
+@main.command("compare-eager")
+@click.argument("function", metavar="MODULE:FUNCTION")
+@click.option("--app", required=True, metavar="MODULE:NAME", help="The Celery app.")
+@click.option("--workers", type=int, default=1, show_default=True, help="How many workers run the tasks.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The seed.")
+@click.pass_context
+def compare(context: click.Context, function: str, app: str, workers: int, seed: int) -> None:
+    """Call FUNCTION with Celery's eager mode and in the simulation; list what eager mode had hidden."""
+    from tasksim.comparison import compare_eager, load_function
+
+    try:
+        found = compare_eager(app, load_function(function), workers=workers, seed=seed)
+    except TasksimError as error:
+        click.echo(f"tasksim: {error}", err=True)
+        context.exit(IMPOSSIBLE)
+    for hidden in found:
+        click.echo(str(hidden))
+    says = f"{len(found)} thing{'' if len(found) == 1 else 's'} hidden by eager mode" if found else "nothing hidden"
+    click.echo(f"{'FAILED' if found else 'OK    '}  {function}: {says}")
+    context.exit(FAILED if found else 0)
 
 
 def _indented(text: str) -> str:

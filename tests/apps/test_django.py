@@ -15,5 +15,5 @@ def test_a_django_projects_suite(pytester, monkeypatch, broker, database):
     monkeypatch.setenv("BROKER", broker)
     monkeypatch.setenv("DATABASE", database)
     result = pytester.runpytest_subprocess("check_notes.py", "-p", "no:cacheprovider", timeout=600)
-    in_file_only = 0 if database == "file" else 1
-    result.assert_outcomes(passed=11 - in_file_only, skipped=in_file_only)
+    in_file_only = 0 if database == "file" else 2
+    result.assert_outcomes(passed=13 - in_file_only, skipped=in_file_only)

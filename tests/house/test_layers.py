@@ -33,9 +33,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "driving", "world", "idle", "worker", "unix", "kernel",
         "report", "check", "trace", "errors", "events", "limits",
     ),
+    "comparison": ("simulation", "patching", "trace", "errors", "events"),
     "strategies": ("simulation", "driving", "trace", "limits", "errors", "events"),
     "scenario": ("simulation", "driving", "check", "trace", "errors", "events"),
-    "cli": ("scenario", "simulation", "check", "report", "trace", "errors", "events"),
+    "cli": ("scenario", "comparison", "simulation", "check", "report", "trace", "errors", "events"),
     "__main__": ("cli",),
     "pytest_scenarios": ("scenario", "report", "errors"),
     "pytest_failure": ("simulation", "report", "trace", "errors"),
@@ -46,8 +47,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
 #: Third-party packages (and where a whole folder is a door, the folder).
 DOORS: dict[str, tuple[str, ...]] = {
     "greenlet": ("kernel/process.py",),
-    "celery": ("worker/", "scenario/", "pytest_plugin.py"),
-    "kombu": ("worker/", "broker/redis_rows.py"),
+    "celery": ("worker/", "scenario/", "comparison/", "pytest_plugin.py"),
+    "kombu": ("worker/", "broker/redis_rows.py", "comparison/half.py"),
     "billiard": ("worker/",),
     "amqp": ("network/amqp_seam.py",),
     "redis": ("network/redis_seam.py", "network/_fakeredis.py", "network/_fakeredis_peer.py"),

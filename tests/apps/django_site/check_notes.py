@@ -9,7 +9,7 @@ from notes import tasks
 from notes.models import Note
 from site1.celery import app
 
-from tasksim import Simulation
+from tasksim import Simulation, compare_eager
 
 in_file = pytest.mark.skipif(os.environ["DATABASE"] != "file", reason="in memory SQLite locks whole tables")
 
@@ -119,6 +119,28 @@ def test_a_locked_database_is_waited_for_in_virtual_time(sim):
     assert waited.state == "SUCCESS"
     note.refresh_from_db()
     assert (note.text, note.done) == ("marked", 1)
+
+
+def count_in_a_transaction():
+    Note.objects.all().delete()
+    with transaction.atomic():
+        Note.objects.create(text="a")
+        tasks.count.delay()
+
+
+@in_file
+@pytest.mark.django_db(transaction=True)
+def test_a_comparison_with_eager_mode_sees_what_is_called_before_the_commit():
+    found = {hidden.kind: str(hidden) for hidden in compare_eager(app, count_in_a_transaction)}
+    assert "inside an open transaction" in found.pop("transaction")
+    assert "the result is 1 in eager mode and 0 in a worker" in found.pop("serialization")
+    assert not found
+
+
+@pytest.mark.django_db
+def test_the_transaction_of_a_test_case_is_not_the_functions_own():
+    assert [hidden.kind for hidden in compare_eager(app, count_in_a_transaction)] == ["transaction"]
+    assert compare_eager(app, tasks.count.delay) == []
 
 
 class InATestCase(TestCase):
