@@ -23,6 +23,7 @@ from tasksim.patching.table import Row
 from tasksim.worker.world import World
 
 _UID = "tasksim.watch"
+_OF_EACH_TASK = (signals.task_received, signals.task_prerun, signals.task_postrun, signals.task_success)
 #: Seconds that a tick of beat takes when it wants to tick again at once.
 TICK = 0.001
 
@@ -42,6 +43,7 @@ class Watch:
         self.on_worker_up: Callable[[Any], None] = lambda _: None
         self.on_beat_up: Callable[[], None] = lambda: None
         self.on_worker_stopping: Callable[[], None] = lambda: None
+        self._before: list[tuple[Any, bool, Any]] = []
         self._receivers = (
             (signals.task_received, self._received),
             (signals.task_prerun, self._started),
@@ -58,12 +60,21 @@ class Watch:
         )
 
     def connect(self) -> None:
-        """Begin to listen."""
+        """Begin to listen.
+
+        Signals that are sent for each task remember meanwhile who listens to which sender, as celery.utils.dispatch can
+        do and does for none of them: without us most would have no receiver, and cost nothing.
+        """
         for signal, receiver in self._receivers:
             signal.connect(receiver, weak=False, dispatch_uid=_UID)
+        self._before = [(signal, signal.use_caching, signal.sender_receivers_cache) for signal in _OF_EACH_TASK]
+        for signal in _OF_EACH_TASK:
+            signal.use_caching, signal.sender_receivers_cache = True, {}
 
     def disconnect(self) -> None:
         """No longer listen."""
+        for signal, caching, cache in self._before:
+            signal.use_caching, signal.sender_receivers_cache = caching, cache
         for signal, _ in self._receivers:
             signal.disconnect(dispatch_uid=_UID)
 
