@@ -14,7 +14,8 @@ The house, in the order in which a message passes through it:
     comparison/               what Celery's eager mode hides
     scenario/, strategies/, cli, pytest_*   the doors
 
-Names are loaded when they are first asked for, so that importing the package costs nothing.
+Names are loaded when they are first asked for, so that importing the package costs nothing. Nothing here asserts, so
+pytest need not warn where it comes too late to rewrite it: PYTEST_DONT_REWRITE.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from tasksim.simulation import Simulation
 
-__all__ = ["add_options", "explain", "remember", "trace_file"]
+__all__ = ["add_options", "explain", "remember", "running", "trace_file"]
 
 WITH_GIVEN = (
     "A test with @given runs many times within one `sim`. Write `with tasksim.Simulation(app) as sim:` in its body "
@@ -48,6 +48,11 @@ def remember(item: pytest.Item, simulation: Simulation, folders: pytest.TempPath
     item.stash[_running] = simulation, folders
 
 
+def running(item: pytest.Item) -> Simulation | None:
+    """The test's simulation, if it has one."""
+    return item.stash[_running][0] if _running in item.stash else None
+
+
 def explain(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """If this phase of a test with a simulation failed: add the section, and the line that repeats the run."""
     error = None if call.excinfo is None else call.excinfo.value
@@ -66,6 +71,8 @@ def _add_section(item: pytest.Item, when: str, error: BaseException) -> None:
 
     simulation, folders = item.stash[_running]
     replay = f"pytest {shlex.quote(_from_here(item.config, item.nodeid))} --tasksim-seed={simulation.seed}"
+    if item.config.pluginmanager.hasplugin("randomly"):  # it seeds what the test itself draws
+        replay += f" --randomly-seed={item.config.getoption('randomly_seed')}"
     again = f"seed {simulation.seed}, again: {replay}"
     lines = [failure(simulation.trace, simulation.facts())]
     if len(simulation.trace):
@@ -128,10 +135,13 @@ def _write(item: pytest.Item, simulation: Simulation, folders: pytest.TempPathFa
 
 
 def _shorten(error: BaseException) -> None:
-    """Of an error of our own show the frames down to the test's last one; those below are tasksim's and Celery's."""
+    """Of an error of our own, or a time limit's, show the frames down to the test's last one.
+
+    Those below are tasksim's and Celery's.
+    """
     from tasksim.errors import TasksimError
 
-    if not isinstance(error, TasksimError) or error.__traceback__ is None:
+    if not isinstance(error, TasksimError | pytest.fail.Exception) or error.__traceback__ is None:
         return
     frames = [error.__traceback__]
     while frames[-1].tb_next is not None:

@@ -6,7 +6,7 @@ pytest loads this module at each start, so it imports nothing but pytest; the en
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,3 +173,26 @@ def _is_usage_error(error: pytest.ExceptionInfo[BaseException]) -> bool:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Before pytest makes the report of a phase."""
     pytest_failure.explain(item, call)
+
+
+# --- beside other plugins
+
+
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_timeout_set_timer(item: pytest.Item) -> Generator[None, Any, Any]:
+    """pytest-timeout counts real seconds, even where it begins within a simulation (`func_only`)."""
+    simulation = pytest_failure.running(item)
+    if simulation is None:
+        return (yield)
+    with simulation.apart():
+        return (yield)
+
+
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_timeout_cancel_timer(item: pytest.Item) -> Generator[None, Any, Any]:
+    """As above: the end of its thread is waited for in real time."""
+    simulation = pytest_failure.running(item)
+    if simulation is None:
+        return (yield)
+    with simulation.apart():
+        return (yield)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -142,6 +143,15 @@ class Simulation(Processes, Patterns, Faults):
     def check(self, *names: str) -> list[Finding]:
         """What the checks (by their names; none means all) find in the trace so far; empty is good."""
         return check_trace(self.trace, *names)
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[None]:
+        """For a tool that watches over the test: what it makes within (a thread, a lock, an alarm) is in real time."""
+        try:
+            with self._world.gate.left():
+                yield
+        finally:
+            self._world.watchdog.take_alarm()
 
     def facts(self) -> Facts:
         """For a report: what the trace does not say. Nothing of the world moves."""

@@ -29,7 +29,7 @@ from tasksim.message import Serials
 from tasksim.network import amqp_seam
 from tasksim.network.redis import RedisServers
 from tasksim.network.wire import Network
-from tasksim.patching import clock, databases, entropy, guard, names, notebook, sqlite, standard, threads
+from tasksim.patching import clock, coverage, databases, entropy, guard, names, notebook, sqlite, standard, threads
 from tasksim.patching.table import Patches, Row, find
 from tasksim.trace.log import Trace
 from tasksim.unix.process import UnixProcess
@@ -158,6 +158,7 @@ class World:
         state.add_cells(kernel.cells, self.patches)
         self._add_user_cells()
         self._watch_pytest()
+        coverage.follow_greenlets(self.patches)
         self.set_start()
         self.clocks.install()
         self.patches.install(rows, self)

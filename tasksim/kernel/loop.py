@@ -120,11 +120,16 @@ class Kernel:
 
     def fail(self, error: BaseException) -> None:
         """Give up what runs now, for good, and let this error come out where the test waits."""
-        process = self.process_of_caller()
-        if process is self.driver:
+        thread = running_thread()
+        if thread is self._scheduler:
+            self.raise_in_driver(error)
+            return
+        process = self._process_of(thread)
+        if thread.__class__ is not Thread:
             raise error
         self.agenda.urgent(self.raise_in_driver, error)
-        self.bury(process)
+        if process is not self.driver:
+            self.bury(process)
         self.leave()
 
     def start(self) -> None:

@@ -1,10 +1,12 @@
 """asyncio in virtual time: an event loop whose selector parks in the kernel.
 
-The loop is asyncio's own; only the selector that it is made with is another one.
+The loop is asyncio's own; only the selector that it is made with is another one. A loop that was there before (one that
+a test suite keeps for a session) gets such a selector for the time of the simulation.
 """
 
 from __future__ import annotations
 
+import asyncio.base_events
 import asyncio.events
 import asyncio.selector_events
 import selectors
@@ -105,3 +107,44 @@ def write_to_self(world: Any) -> object:
             selector.kick()
 
     return wake
+
+
+def run_once(world: Any) -> object:
+    """What takes the place of a round of an event loop."""
+    real = asyncio.base_events.BaseEventLoop._run_once  # type: ignore[attr-defined]
+    gate = world.gate
+
+    def run(loop: Any) -> None:
+        selector = getattr(loop, "_selector", None)
+        if selector.__class__ is not ParkingSelector and selector is not None and gate.inside():
+            _take_over(world, loop, selector)
+        real(loop)
+
+    return run
+
+
+def _take_over(world: Any, loop: Any, selector: Any) -> None:
+    """A loop from before the simulation waits in virtual time until its end; its threads are simulated as well."""
+    parking = ParkingSelector(world.kernel, world.unix)
+    _mirror(selector, parking)
+    world.patches.set(loop, "_selector", parking)
+    world.patches.set(loop, "_default_executor", None)
+
+    def give_back() -> None:
+        if loop.is_closed():
+            selector.close()
+        else:
+            _mirror(parking, selector)
+
+    world.patches.on_restore(give_back)
+
+
+def _mirror(source: Any, copy: Any) -> None:
+    """Let one selector watch the real descriptors that another one watches, and no others."""
+    wanted = {key.fd: key for key in source.get_map().values() if key.fd < FIRST_DESCRIPTOR}
+    for key in list(copy.get_map().values()):
+        if key.fd not in wanted:
+            copy.unregister(key.fileobj)
+    watched = {key.fd for key in copy.get_map().values()}
+    for key in wanted.values():
+        (copy.modify if key.fd in watched else copy.register)(key.fileobj, key.events, key.data)

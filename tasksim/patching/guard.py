@@ -157,6 +157,7 @@ class Watchdog:
         self._main = threading.current_thread() is threading.main_thread()
         self._old: Any = None
         self._error: BlockedForReal | None = None
+        self._alarm: tuple[Any, Any] = None, None
 
     def start(self) -> None:
         """Begin to look."""
@@ -165,6 +166,7 @@ class Watchdog:
         if self._main:
             self._old = signal.signal(self.SIGNAL, self._interrupt)
             self.take_interrupts()
+            self.take_alarm()
         _thread.start_new_thread(self._look, ())
 
     def stop(self) -> None:
@@ -174,6 +176,9 @@ class Watchdog:
         if self._main:
             signal.signal(self.SIGNAL, self._old)
             self.give_back_interrupts()
+            handler, ours = self._alarm
+            if ours is not None and signal.getsignal(signal.SIGALRM) is ours:
+                signal.signal(signal.SIGALRM, handler)
 
     def take_interrupts(self) -> None:
         """Let Ctrl-C end the test, unless somebody else handles it."""
@@ -184,6 +189,29 @@ class Watchdog:
         """Undo `take_interrupts`."""
         if self._main and signal.getsignal(signal.SIGINT) == self._keyboard:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def take_alarm(self) -> None:
+        """What a handler of SIGALRM raises (pytest-timeout's does) comes out where the test waits.
+
+        The alarm may ring in the middle of a task, and Celery would take it for a failure of the task.
+        """
+        handler = signal.getsignal(signal.SIGALRM)
+        if not self._main or not callable(handler) or handler is self._alarm[1]:
+            return
+
+        def ring(number: int, frame: Any) -> None:
+            try:
+                handler(number, frame)
+            except BaseException as error:
+                running = self._kernel.process_of_caller()
+                if running is not self._kernel.driver and frame is not None:
+                    code = frame.f_code
+                    place = f"{code.co_filename}:{frame.f_lineno}, in {code.co_name}"
+                    error.add_note(f"{running.name} was running then, at {place}")
+                self._kernel.fail(error)
+
+        self._alarm = handler, ring
+        signal.signal(signal.SIGALRM, ring)
 
     def _look(self) -> None:
         kernel, over = self._kernel, self._over

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from tasksim.patching.asyncio_loop import make_selector, write_to_self
+from tasksim.patching.asyncio_loop import make_selector, run_once, write_to_self
 from tasksim.patching.table import Row
 
 #: Seconds between two looks at real pipes: at first, and at most.
@@ -37,5 +37,6 @@ def _wait_for_pipes(world: Any) -> object:
 ROWS: tuple[Row, ...] = (
     Row("selectors:DefaultSelector", "an event loop made inside waits in virtual time", make_selector),
     Row("asyncio.selector_events:BaseSelectorEventLoop._write_to_self", "as above: it is woken", write_to_self),
+    Row("asyncio.base_events:BaseEventLoop._run_once", "a loop from before waits in virtual time as well", run_once),
     Row("multiprocessing.connection:wait", "a pool of threads waits for a real pipe", _wait_for_pipes),
 )

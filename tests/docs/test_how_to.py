@@ -11,14 +11,18 @@ PAGES = sorted(page for page in HOW_TO.glob("*.md") if BLOCK.search(page.read_te
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page(pytester, page):
+def test_a_page(pytester, monkeypatch, page):
     blocks = BLOCK.findall(page.read_text())
     for name, code in blocks:
         path = pytester.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(code)
     tests = sum(len(re.findall(r"^def test_", code, re.MULTILINE)) for _, code in blocks)
+    # Of the plugins that are installed here only those that the page speaks of; PYTHONPATH in case tasksim is not.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(HOW_TO.parents[1]))
     # Django's apps need a table for a model without migrations; elsewhere the option is unknown.
-    options = ["--nomigrations"] if "DJANGO_SETTINGS_MODULE" in page.read_text() else ["-p", "no:django"]
-    result = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider", *options, timeout=600)
+    django = ["-p", "django", "--nomigrations"] if "DJANGO_SETTINGS_MODULE" in page.read_text() else []
+    options = ["-W", "error", "-p", "no:cacheprovider", "-p", "tasksim.pytest_plugin", *django]
+    result = pytester.runpytest_subprocess(*options, timeout=600)
     result.assert_outcomes(passed=tests)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Any
 
@@ -144,3 +145,42 @@ def test_a_killed_event_loop_runs_no_finally() -> None:
         sim.run()
         assert asyncio._get_running_loop() is None
     assert seen == []
+
+
+def test_a_loop_from_before_is_virtual_inside_and_real_again_after() -> None:
+    app = make_app()
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        assert runner.run(asyncio.to_thread(threading.get_ident)) > 0
+        selector, executor = loop._selector, loop._default_executor  # type: ignore[attr-defined]
+        watched = dict(selector.get_map())
+        with Simulation(app) as sim:
+            assert runner.run(nap()) == "awake"
+            assert 3600 <= sim.now < 3601
+            assert runner.run(asyncio.to_thread(time.sleep, 400)) is None
+            assert 4000 <= sim.now < 4001
+        assert (loop._selector, loop._default_executor) == (selector, executor)  # type: ignore[attr-defined]
+        assert dict(selector.get_map()) == watched
+        before = time.monotonic()
+        runner.run(asyncio.sleep(0.01))
+        assert 0.005 < time.monotonic() - before < 60
+        assert runner.run(asyncio.to_thread(threading.get_ident)) > 0
+
+
+def test_a_simulation_may_be_opened_while_a_loop_runs() -> None:
+    async def main() -> float:
+        with Simulation(make_app()) as sim:
+            await nap()
+            now = sim.now
+        await asyncio.sleep(0.001)
+        return now
+
+    assert 3600 <= asyncio.run(main()) < 3601
+
+
+def test_a_loop_from_before_may_be_closed_inside() -> None:
+    loop = asyncio.new_event_loop()
+    with Simulation(make_app()):
+        assert loop.run_until_complete(nap()) == "awake"
+        loop.close()
+    assert loop.is_closed()

@@ -39,7 +39,8 @@ def run(pytester, monkeypatch):
     pytester.makepyfile(own=APP)
 
     def run(*arguments, subprocess=False):
-        start = pytester.runpytest_subprocess if subprocess else pytester.runpytest_inprocess
-        return start("-p", "tasksim.pytest_plugin", *arguments)
+        if subprocess:
+            return pytester.runpytest_subprocess("-p", "tasksim.pytest_plugin", *arguments, timeout=300)
+        return pytester.runpytest_inprocess("-p", "tasksim.pytest_plugin", *arguments)
 
     return run

@@ -12,7 +12,16 @@ NO_TEST = "def test_nothing(): pass"
 
 def test_the_help_names_the_option_and_the_ini_keys(run):
     run("--help").stdout.fnmatch_lines(
-        ["simulated Celery:", "*--tasksim-seed=N*", "*tasksim_app*", "*tasksim_seed*"], consecutive=False
+        [
+            "simulated Celery:",
+            "*--tasksim-seed=N*",
+            "*--tasksim-traces=DIR*",
+            "*tasksim_app*the Celery app*",
+            "*tasksim_seed*",
+            "*tasksim_traces*",
+            "*tasksim_scenarios*",
+        ],
+        consecutive=False,
     )
 
 
