@@ -110,6 +110,7 @@ class World:
         agenda = self.kernel.agenda
         self.now: Callable[[], float] = lambda: (agenda.now_ns - LEAD_NS) / SECOND
         self.trace = Trace(metadata={"seed": self._seed})
+        self.trace.resolve = worker_app.shared_tasks_of(self.app)
         self.recorder = remains.Recorder(self.trace)
         self.record: Callable[[Event], None] = self.recorder.record
         self.sources, self.gate = entropy.make_sources(self.kernel), guard.Gate(self.kernel, self._allow)

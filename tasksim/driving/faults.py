@@ -69,7 +69,7 @@ class Faults(Timing):
             self._known(worker, when, at)
             self._fault("kill", worker, lambda: self._world.hosts.kill(worker), at, when)
         else:
-            self._fault("kill", identity(task)[1], lambda: self._kill_child(task), at, when)
+            self._fault("kill", identity(self.trace.resolve(task))[1], lambda: self._kill_child(task), at, when)
 
     def _known(self, worker: str, when: Pattern | None, at: float | None) -> None:
         self._ensure_begun()
@@ -77,7 +77,7 @@ class Faults(Timing):
             self._world.hosts.find(worker)
 
     def _kill_child(self, task: Any) -> None:
-        field, wanted = identity(task)
+        field, wanted = identity(self.trace.resolve(task))
         names = {one.task_id: one.task for one in self.trace.where(Started)} if field == "task" else {}
         for process, task_id in list(self._world.running.items()):
             if wanted in (task_id, names.get(task_id)):

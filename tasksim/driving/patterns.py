@@ -18,7 +18,7 @@ class Patterns(Running):
 
     def _about(self, event: str, task: Any, nth: int, fields: dict[str, Any]) -> Pattern:
         if task is not None:
-            field, value = identity(task)
+            field, value = identity(self.trace.resolve(task))
             fields[field] = value
         return self.trace.pattern(event, nth, **fields)
 

@@ -26,10 +26,14 @@ class Trace(Sequence[Event]):
     Args:
         events: what it begins with.
         metadata: what a file of it says besides: seed, versions; what JSON can hold. Not part of the digest.
+
+    Attributes:
+        resolve: what a target of a question stands for; of a shared task, the task of the app that was simulated.
     """
 
     def __init__(self, events: Iterable[Event] = (), *, metadata: Mapping[str, object] | None = None) -> None:
         self.metadata = dict(metadata or {})
+        self.resolve: Callable[[Any], Any] = lambda target: target
         self._events = list(events)
         self._append = self._events.append
         self._callbacks: dict[type[Event], tuple[Callable[[Any], object], ...]] = {}
@@ -126,7 +130,7 @@ class Trace(Sequence[Event]):
         Raises:
             UsageError: no such event, no such field, or `nth` is not a positive whole number.
         """
-        return Pattern(kind, fields, nth, names=self._index.task_name)
+        return Pattern(kind, self._resolved(fields), nth, names=self._index.task_name)
 
     @overload
     def where(self, kind: type[E], /, **fields: object) -> list[E]: ...
@@ -136,7 +140,7 @@ class Trace(Sequence[Event]):
 
     def where(self, kind: type[Event] | str | None = None, /, **fields: object) -> Sequence[Event]:
         """The events of a kind whose fields are as wanted; arguments and errors as of `pattern`."""
-        fits = Pattern(kind, fields, names=self._index.task_name).fits
+        fits = Pattern(kind, self._resolved(fields), names=self._index.task_name).fits
         return [event for event in self._events if fits(event)]
 
     def of(self, target: object) -> TaskTrace:
@@ -148,7 +152,10 @@ class Trace(Sequence[Event]):
         Raises:
             UsageError: it is none of these.
         """
-        return self._index.of(target)
+        return self._index.of(self.resolve(target))
+
+    def _resolved(self, fields: Mapping[str, object]) -> dict[str, object]:
+        return {name: self.resolve(value) if name in ("task", "task_id") else value for name, value in fields.items()}
 
     def by(self, who: object) -> list[Event]:
         """The events of a process, or of a worker with its pool processes.

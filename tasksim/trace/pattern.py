@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Literal
+from typing import Any, Literal
 
 from tasksim.errors import UsageError
 from tasksim.events import FIELDS, KINDS, Event
 
-__all__ = ["Armed", "Pattern", "event_kind", "identity", "process_name", "worker_of"]
+__all__ = ["Armed", "Pattern", "attribute", "event_kind", "identity", "process_name", "worker_of"]
 
 #: The field names that at least one kind of event has.
 _ANY_FIELD = tuple(dict.fromkeys(name for names in FIELDS.values() for name in names))
@@ -59,13 +59,28 @@ def identity(target: object) -> tuple[Literal["task", "task_id"], str]:
     if isinstance(target, str):
         return "task", target
     # Order matters: `AsyncResult.name` asks the result backend, so it must not be read.
-    if hasattr(target, "delay") or callable(target):
-        name = getattr(target, "name", None)
+    if attribute(target, "delay") is not None or callable(target):
+        name = attribute(target, "name")
         if isinstance(name, str):
             return "task", name
-    elif isinstance(found := getattr(target, "id", None), str):
+    elif isinstance(found := attribute(target, "id"), str):
         return "task_id", found
     raise UsageError(f"{target!r} is neither a task, nor the name of one, nor a result")
+
+
+def attribute(target: object, name: str) -> Any:
+    """An attribute of a target, or None.
+
+    Raises:
+        UsageError: it is a shared task of Celery, which asks the current app, and that does not know it.
+    """
+    try:
+        return getattr(target, name, None)
+    except LookupError as error:
+        raise UsageError(
+            f"this shared task cannot say who it is: the current Celery app does not know {error}. Ask by its name "
+            'instead, trace.of("package.module.task"), or make the app that has it the current one (app.set_current())'
+        ) from error
 
 
 def worker_of(process: str) -> str:
@@ -180,7 +195,7 @@ def _task_reader(names: TaskNames) -> Callable[[Event], object]:
 
 
 def _is_predicate(wanted: object) -> bool:
-    return callable(wanted) and not isinstance(getattr(wanted, "name", None), str)
+    return callable(wanted) and not isinstance(attribute(wanted, "name"), str)
 
 
 def _worker_test(wanted: object) -> FieldTest:

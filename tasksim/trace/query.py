@@ -19,7 +19,7 @@ from tasksim.events import (
     StateStored,
     WorkerDown,
 )
-from tasksim.trace.pattern import identity, worker_of
+from tasksim.trace.pattern import attribute, identity, worker_of
 
 __all__ = ["LOST", "Attempt", "Index", "TaskTrace"]
 
@@ -128,7 +128,7 @@ class Index:
             UsageError: it is none of these.
         """
         self._catch_up()
-        results = getattr(target, "results", None)
+        results = attribute(target, "results")
         if isinstance(results, Sequence) and not isinstance(target, str):
             return self._of_ids(str(getattr(target, "id", None) or "group"), _members(results))
         field, value = identity(target)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import celery._state
 import celery.app.base
 import celery.app.task
 import celery.app.trace
+from celery.local import Proxy
 from kombu.clocks import LamportClock
 
 from tasksim.kernel.process import Process
@@ -93,6 +94,24 @@ def copy_of(conf: Any) -> Any:
     maps = [conf.maps[0].copy(), *conf.maps[1:]]
     vars(new).update(vars(conf), maps=maps, changes=maps[0], defaults=maps[1:], _observers=[])
     return new
+
+
+def shared_tasks_of(app: Any) -> Callable[[Any], Any]:
+    """A function that gives for a shared task the one of this app, and of anything else the same."""
+
+    def resolve(target: Any) -> Any:
+        if type(target) is not Proxy:  # isinstance would ask what it stands for
+            return target
+        before = celery._state._tls.current_app
+        celery._state._tls.current_app = app
+        try:
+            return target._get_current_object()
+        except LookupError:
+            return target
+        finally:
+            celery._state._tls.current_app = before
+
+    return resolve
 
 
 class Apps:
