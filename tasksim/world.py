@@ -35,7 +35,7 @@ from tasksim.trace.log import Trace
 from tasksim.unix.process import UnixProcess
 from tasksim.unix.system import Unix
 from tasksim.worker import app as worker_app
-from tasksim.worker import backend, eager, host, hub, order, pool, remains, settings, state, tracer, watch
+from tasksim.worker import backend, eager, host, hub, looks, order, pool, remains, settings, state, tracer, watch
 from tasksim.worker.bodies import Bodies
 
 #: Where the clock stands when nothing else is said.
@@ -49,7 +49,7 @@ LEAD_NS = 2 * SECOND
 ROWS: tuple[Row, ...] = (
     *amqp_seam.ROWS, *entropy.ROWS, *guard.ROWS, *threads.ROWS, *standard.ROWS, *pool.ROWS,
     *pool.PROCESS_ROWS, *hub.ROWS, *order.ROWS, *state.ROWS, *worker_app.ROWS, *tracer.ROWS, *watch.ROWS,
-    *host.ROWS, *backend.ROWS, *settings.ROWS,
+    *host.ROWS, *looks.ROWS, *backend.ROWS, *settings.ROWS,
 )  # fmt: skip
 
 

@@ -263,6 +263,18 @@ def _functions() -> dict[str, Callable[[Any, Any], object]]:
     }
 
 
+def monotonic() -> float:
+    """What `time.monotonic` shows, for callers in Python."""
+    if get_ident() != _thread:
+        return real_monotonic()
+    clocks = _clocks
+    agenda = clocks.agenda
+    agenda.looks += 1
+    now_ns = agenda.now_ns if agenda.looks <= FREE_LOOKS else agenda.look()
+    seconds: float = (clocks.epoch_ns + now_ns) / SECOND - clocks.offset
+    return seconds
+
+
 _give_reference = ctypes.pythonapi.Py_IncRef
 _give_reference.argtypes, _give_reference.restype = (_OBJECT,), None
 

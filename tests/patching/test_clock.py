@@ -117,6 +117,14 @@ def test_clocks_in_a_task_show_virtual_time() -> None:
         assert look.delay().get() == ["2026-01-01T13:00:00+00:00", 3600.0, "13:00"]
 
 
+def test_the_direct_way_to_the_clock_shows_the_same_inside_and_outside() -> None:
+    with Simulation(make_app()) as sim:
+        sim.advance(7)
+        assert clock.monotonic() == time.monotonic() == 1007
+    before = time.monotonic()
+    assert before <= clock.monotonic() <= time.monotonic()
+
+
 @given(st.lists(st.floats(0, 1e5), max_size=20))
 def test_the_monotonic_clocks_never_go_back_and_agree_with_the_time_of_day(steps: list[float]) -> None:
     agenda = Agenda(Choice(0))
