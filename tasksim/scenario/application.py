@@ -18,9 +18,9 @@ __all__ = ["configured", "importable", "load_app", "value_of"]
 
 @contextmanager
 def importable(scenario: Scenario) -> Iterator[None]:
-    """Put the scenario's folder, and the folder `apps` in it, first on the import path."""
+    """Put the scenario's folder, `apps` in it, and the working folder first on the import path."""
     folder = os.path.dirname(os.path.abspath(scenario.file))
-    wanted = [folder, os.path.join(folder, "apps")]
+    wanted = dict.fromkeys([folder, os.path.join(folder, "apps"), os.getcwd()])
     added = [path for path in wanted if os.path.isdir(path) and path not in sys.path]
     sys.path[:0] = added
     try:
@@ -40,7 +40,8 @@ def load_app(scenario: Scenario) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        message = f"there is no module `{error.name}`; looked in the scenario's folder, its `apps` and the import path"
+        places = "the scenario's folder, its `apps`, the working folder and the import path"
+        message = f"there is no module `{error.name}`; looked in {places}"
         raise ScenarioError(message, scenario.file, line) from None
     for name in attribute.split("."):
         if not hasattr(app, name):
