@@ -174,7 +174,7 @@ class World:
         threads.own_module_locks(self.threads, kernel.cells, self.patches, modules)
         self.watch.on_worker_up, self.watch.on_worker_stopping = self.hosts.became_up, self.hosts.is_stopping
         self.watch.on_beat_up = self.hosts.beat_became_up
-        self.unix.on_start, self.unix.on_exit = self.hosts.started, self._ended
+        self.unix.on_start, self.unix.on_exit = self._started, self._ended
         self.watch.connect()
         self.watchdog.start()
         notebook.watch_cells(self.patches, self.pause, self.resume)
@@ -193,6 +193,10 @@ class World:
             if row.applies():
                 find(row.place)
         return rows
+
+    def _started(self, process: UnixProcess) -> None:
+        process.store = self.threads.locals.fork() if process.forked else self.threads.locals.program()
+        self.hosts.started(process)
 
     def _ended(self, process: UnixProcess) -> None:
         self.databases.ended(process)
@@ -261,6 +265,7 @@ class World:
             if self.apps.begun:
                 steps.callback(self.apps.end)
             steps.callback(backend.disarm, self.backends)
+            steps.callback(self.threads.locals.close)
             steps.callback(self.kernel.close)
             steps.callback(self.watch.disconnect)
             if self.watchdog.running:

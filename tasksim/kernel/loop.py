@@ -32,6 +32,7 @@ class Kernel:
         deliver: called with a process whose `pending` is not empty, in its thread, as that comes back from parking.
         thread_state: how to read and write what the interpreter keeps for each OS thread and each simulated thread has
             for itself, None at first: asyncio's running loop.
+        stand: called with the thread-locals of a thread that is to run, its `store`, unless they are those that stand.
         begin: called once, before the driver parks for the first time.
         before_advance: called with the next time (ns) whenever all of an instant has been done and before the clock
             moves. When it returns True, the instant goes on (it has made something due).
@@ -44,6 +45,8 @@ class Kernel:
         self.driver = self.current = driver
         self.cells = Cells(driver)
         self.thread_state: tuple[Callable[[], Any], Callable[[Any], None]] = (lambda: None, lambda _: None)
+        self.stand: Callable[[Any], None] = lambda _: None
+        self.store: Any = None
         self.deliver: Callable[[Any], None] = lambda _: None
         self.before_advance: Callable[[int | None], bool] = lambda _: False
         self.begin: Callable[[], None] | None = None
@@ -116,6 +119,8 @@ class Kernel:
         if entry is not None:
             self.cancel(entry)
         self._enter(self.driver)
+        self.store = self.driver.store
+        self.stand(self.store)
         thread.throw(exc)
 
     def fail(self, error: BaseException) -> None:
@@ -161,6 +166,10 @@ class Kernel:
         if process is not self.current:
             self.cells.switch(self.current, process)
             self.current = self.cells.running = process
+        store = thread.store if thread.__class__ is Thread else process.store
+        if store is not self.store:
+            self.store = store
+            self.stand(store)
         thread.switch(value)
 
     def _make_thread(self, process: Process, function: Callable[..., object], args: tuple[object, ...]) -> Thread:
@@ -169,7 +178,7 @@ class Kernel:
             process.threads.remove(thread)
 
         thread = Thread(run, self._scheduler)
-        thread.process = process
+        thread.process, thread.store = process, process.store
         process.threads.append(thread)
         return thread
 

@@ -21,9 +21,11 @@ class Thread(greenlet.greenlet):
         waiting_for: why it parks, in words; read by reports.
         number: of a thread that a program has started; 0 for a process' first one.
         sentinel: a lock to release when it has ended.
+        store: its thread-locals; see `Kernel.stand`.
     """
 
     process: Process
+    store: Any
     waiting_for: str = ""
     number: int = 0
     sentinel: Any = None
@@ -45,6 +47,7 @@ class Process:
         pending: signals that wait for the process' main thread; the kernel's `deliver` hook looks at them.
         own: a place for other layers to keep what belongs to this process, by their own key.
         polls: how often it has looked at something within this instant; see `Kernel.poll_point`.
+        store: the thread-locals of its main thread.
     """
 
     def __init__(self, pid: int, name: str, parent: Process | None = None) -> None:
@@ -57,6 +60,7 @@ class Process:
         self.pending: list[int] = []
         self.own: dict[Any, Any] = {}
         self.polls = 0
+        self.store: Any = None
 
     def __repr__(self) -> str:
         return f"<process {self.name} {self.pid}>"

@@ -23,6 +23,7 @@ from tasksim.kernel.process import Thread, running_thread
 from tasksim.patching.guard import Gate
 from tasksim.patching.locks import REAL_LOCK, REAL_RLOCK, ParkingLock, ParkingRLock
 from tasksim.patching.table import Patches, Row
+from tasksim.patching.thread_locals import ThreadLocals
 
 #: Numbers of simulated threads begin here; no real thread's is as small on the systems that are served.
 FIRST_NUMBER = 1_000
@@ -41,6 +42,9 @@ class Threads:
 
     def __init__(self, kernel: Kernel, gate: Gate, never_wait_inside: Iterable[str] = ()) -> None:
         self.kernel, self.gate = kernel, gate
+        self.locals = ThreadLocals()
+        kernel.stand = self.locals.stand
+        kernel.store = kernel.driver.store = self.locals.outer
         self._modules = frozenset(never_wait_inside)
         self._numbers = itertools.count(FIRST_NUMBER)
 
@@ -74,7 +78,7 @@ class Threads:
                     sentinel.release()
 
         thread = self.kernel.spawn(self.kernel.current, run)
-        thread.number = next(self._numbers)
+        thread.number, thread.store = next(self._numbers), self.locals.new()
         thread.gr_context = contextvars.Context()  # a new thread begins with an empty one
         return thread.number
 

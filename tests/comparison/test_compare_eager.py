@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from tasksim import Hidden, UsageError, compare_eager
 from tasksim.comparison.hidden import KINDS
 
 tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant")
+request_of = threading.local()
 counted = 0
 cache: dict[str, int] = {}
 
@@ -289,6 +291,25 @@ def test_context_variables_of_the_caller() -> None:
         found["context"][0]
     )
     assert "'acme' in eager mode and 'nobody' in a worker" in str(found["serialization"][0])
+
+
+def test_thread_locals_of_the_caller() -> None:
+    app = make_app()
+
+    def reads() -> None:
+        getattr(request_of, "user", None)
+
+    work = task(app, reads)
+
+    def function() -> None:
+        request_of.user = "ann"
+        work.delay()
+        del request_of.user
+
+    assert only(compare(app, function), "context") == (
+        f"context: reads(): thread-local {__name__}.request_of.user of the caller is 'ann' for the task in eager mode, "
+        "and nothing in a worker"
+    )
 
 
 def test_globals_that_the_task_changes() -> None:
