@@ -90,13 +90,19 @@ class Client:
     """A connection with one channel (or more), as a client program would use it."""
 
     def __init__(
-        self, scene: Scene, name: str, vhost: str = "/", heartbeat: int = 0, cancel_notify: bool = True
+        self,
+        scene: Scene,
+        name: str,
+        vhost: str = "/",
+        heartbeat: int = 0,
+        cancel_notify: bool = True,
+        blocked_notify: bool = True,
     ) -> None:
         self.scene, self.name = scene, name
         self.sent: list[tuple[int, m.Method, tuple[Any, ...], Content | None]] = []
         self.gone: str | None = None
         self.connection = scene.server.connect(name, self._receive, self._closed)
-        capabilities = {"consumer_cancel_notify": cancel_notify}
+        capabilities = {"consumer_cancel_notify": cancel_notify, "connection.blocked": blocked_notify}
         self.call(m.CONNECTION_START_OK, {"capabilities": capabilities}, "PLAIN", b"", "en_US", channel=0)
         self.call(m.CONNECTION_TUNE_OK, 2047, 131072, heartbeat, channel=0)
         self.call(m.CONNECTION_OPEN, vhost, "", False, channel=0)

@@ -10,6 +10,7 @@ from tasksim.driving.timing import Timing
 from tasksim.errors import UsageError
 from tasksim.events import Event, Fault, Started
 from tasksim.trace.pattern import Pattern, identity
+from tasksim.worker.settings import AMQP
 
 #: Events that are recorded by a worker's own code, in a state in which its process may die.
 _TOLD_BY_WORKERS = frozenset(
@@ -141,6 +142,36 @@ class Faults(Timing):
     def accept(self, *, at: float | None = None, when: Pattern | None = None) -> None:
         """The broker accepts connections again."""
         self._fault("accept", "broker", self._world.network.refusing.clear, at, when)
+
+    def alarm(
+        self,
+        seconds: float | None = None,
+        *,
+        reason: str = "low on memory",
+        at: float | None = None,
+        when: Pattern | None = None,
+    ) -> None:
+        """RabbitMQ runs low on memory or disk: who publishes is blocked, for so long or until `clear_alarm`."""
+        if self._world.rules != AMQP:
+            raise UsageError("alarm: Redis has none; sim.refuse() and sim.freeze() stop a broker of either kind")
+        brokers = self._world.brokers
+
+        def act() -> None:
+            self._world.find_broker()
+            for server in brokers():
+                server.raise_alarm(reason)
+            if seconds is not None:
+                self._plan(self._world.now() + seconds, self._clear_alarm)
+
+        self._fault("alarm", "broker", act, at, when)
+
+    def clear_alarm(self, *, at: float | None = None, when: Pattern | None = None) -> None:
+        """The alarm is over: what blocked clients have published is taken in."""
+        self._fault("clear_alarm", "broker", self._clear_alarm, at, when)
+
+    def _clear_alarm(self) -> None:
+        for server in self._world.brokers():
+            server.clear_alarm()
 
     def restart_broker(self, down: float = 0.0, *, at: float | None = None, when: Pattern | None = None) -> None:
         """The broker goes down, and comes up again after `down` seconds with what is durable."""

@@ -16,11 +16,11 @@ from fakeredis._command_args_parsing import Timeout
 from fakeredis._commands import Signature
 from fakeredis._core import CommandItem
 from fakeredis._helpers import QUEUED, NoResponse, SimpleError, SimpleString, casematch
-from fakeredis._socket import FakeSocket
 from fakeredis._socket._resp import extract_command
 
 from tasksim.kernel.process import Process
 from tasksim.network._fakeredis import Store
+from tasksim.network._fakeredis_mended import Mended, in_servers_words
 from tasksim.network._parts import Blocked
 from tasksim.network._resp import Commands, ProtocolError, encode, encode_as, error, push, status
 
@@ -34,10 +34,10 @@ _NO_PASSWORD = (
 )
 
 encode_as(SimpleString, lambda value, _: status(value.value))
-encode_as(SimpleError, lambda value, _: error(value.value))
+encode_as(SimpleError, lambda value, _: error(in_servers_words(value.value)))
 
 
-class Peer(FakeSocket):
+class Peer(Mended):
     """The server's end of one connection: reads commands, runs them, replies.
 
     Args:
@@ -112,7 +112,7 @@ class Peer(FakeSocket):
     def _process_command(self, fields: list[bytes]) -> None:
         store = self._server
         name, arguments = extract_command(fields)
-        ran = False
+        self._fields, ran = fields, False
         try:
             function, signature = self._name_to_func(name)
             if store.restricted:
@@ -276,10 +276,13 @@ class Peer(FakeSocket):
         return self._blocking(timeout, functools.partial(self._move, source, target, src, dst))
 
     def _move(self, source: bytes, target: bytes, src: bytes, dst: bytes, first_pass: bool) -> Any:
-        del first_pass
         lists = self._db
-        if not CommandItem(source, lists, item=lists.get(source)):
+        first = CommandItem(source, lists, item=lists.get(source))
+        if not first or not (isinstance(first.value, list) or first_pass):
             return None
+        other = CommandItem(target, lists, item=lists.get(target))
+        if not isinstance(first.value, list) or (other and not isinstance(other.value, list)):
+            raise SimpleError(msgs.WRONGTYPE_MSG)
         items = [CommandItem(key, lists, item=lists.get(key), default=[]) for key in dict.fromkeys((source, target))]
         result = self._lmove(items[0], items[-1], src, dst, False)
         for item in items:

@@ -131,3 +131,34 @@ def test_a_listener_serves_wires(scene):
     end.receive((0, m.CONNECTION_CLOSE, (0, "", 0, 0), None))
     assert wire.ended
     end.lost("closed")
+
+
+def test_an_alarm_blocks_who_publishes_and_nobody_else(scene):
+    publisher, old, consumer = scene.client("p"), scene.client("old", blocked_notify=False), scene.client("c")
+    consumer.queue()
+    consumer.consume()
+    scene.server.raise_alarm("low on memory")
+    for client in (publisher, old):
+        for body in ("first", "second"):
+            client.publish(client.name + body)
+    assert consumer.bodies() == ["pfirst", "oldfirst"]
+    assert publisher.answers(m.CONNECTION_BLOCKED) == [("low on memory",)]
+    assert old.answers(m.CONNECTION_BLOCKED) == []
+    assert publisher.queue(passive=True) is None
+    consumer.ack(1)
+    scene.server.clear_alarm()
+    assert consumer.bodies() == ["psecond", "oldsecond"]
+    assert [len(one.answers(m.CONNECTION_UNBLOCKED)) for one in (publisher, old, consumer)] == [1, 0, 0]
+    assert publisher.queue(passive=True) == ("q", 0, 1)
+
+
+def test_a_blocked_connection_is_not_given_up_for_its_silence(scene):
+    client = scene.client(heartbeat=60)
+    client.queue()
+    scene.server.raise_alarm("low on disk")
+    client.publish()
+    scene.clock.advance(600)
+    assert client.gone is None
+    scene.server.clear_alarm()
+    scene.clock.advance(600)
+    assert client.gone is not None

@@ -385,3 +385,60 @@ def test_a_message_can_be_too_large(version, mebibytes):
     assert client.error is None
     client.publish("five5")
     assert client.error == (406, "PRECONDITION_FAILED - message size 5 is larger than configured max size 4")
+
+
+@pytest.mark.parametrize(("version", "order"), [("3.13", "abcdef"), ("4.1", "acbfde")])
+def test_from_4_0_on_a_quorum_queue_has_two_priorities_of_which_none_starves(version, order):
+    client = Scene(version).client()
+    client.queue("q", queue_type="quorum")
+    for body, priority in (("a", 5), ("b", 4), ("c", 9), ("d", None), ("e", 1), ("f", 5)):
+        client.publish(body, **({} if priority is None else {"priority": priority}))
+    assert "".join(client.get() for _ in order) == order
+
+
+def test_a_quorum_queue_takes_one_too_many_and_then_stops_its_publishers(scene, client):
+    client.queue("q", queue_type="quorum", max_length=2, overflow="reject-publish")
+    client.call(m.CONFIRM_SELECT, False)
+    for _ in range(4):
+        client.publish()
+    assert len(client.answers(m.BASIC_ACK)) == 3
+    assert len(client.answers(m.BASIC_NACK)) == 1
+    other = scene.client("late")
+    other.publish()
+    assert scene.row().ready == 3
+    client.get()
+    client.publish()
+    assert scene.row().ready == 2
+    client.get()
+    client.publish()
+    assert scene.row().ready == 2
+
+
+def test_of_a_single_active_consumer_that_goes_the_one_of_highest_priority_takes_its_place(scene, client):
+    client.queue("q", single_active_consumer=True)
+    workers = [scene.client(name) for name in ("w1", "w2", "w3")]
+    for worker, priority in zip(workers, (0, 0, 5), strict=True):
+        worker.consume(priority=priority)
+    client.publish("a")
+    workers[0].die()
+    assert [worker.bodies() for worker in workers[1:]] == [[], ["a"]]
+
+
+def test_a_dead_letter_arrives_after_what_was_published_with_it(scene, client):
+    client.exchange("x", "fanout")
+    client.queue("first", message_ttl=0, dead_letter_exchange="", dead_letter_routing_key="second")
+    client.queue("second")
+    client.bind("first", "x")
+    client.bind("second", "x")
+    client.publish("a", "k", "x")
+    client.consume("second")
+    assert ["x-death" in got.properties.get("application_headers", {}) for got in client.take()] == [False, True]
+
+
+def test_what_expires_behind_others_of_a_priority_queue_is_not_looked_for(scene, client):
+    client.queue("q", max_priority=5)
+    client.publish("low")
+    client.publish("high", priority=5, expiration="0")
+    assert scene.row().ready == 2
+    client.publish("higher", priority=5)
+    assert client.get() == "high"

@@ -9,7 +9,7 @@ from tasksim.broker.amqp import methods as m
 from tasksim.broker.amqp.consumer import Consumer
 from tasksim.broker.amqp.queue import Queue
 from tasksim.broker.amqp.refusals import failed
-from tasksim.broker.amqp.unacked import Transaction, Unacked, by_queue, count_out
+from tasksim.broker.amqp.unacked import Transaction, Unacked, by_queue, count_out, counted
 from tasksim.broker.base import MILLISECOND, SECOND
 from tasksim.events import Acked, Delivered, Redelivered, Rejected
 from tasksim.message import Message
@@ -72,7 +72,8 @@ class Channel:
             self.number,
             m.BASIC_DELIVER,
             (consumer.tag, tag, message.redelivered, message.exchange, message.routing_key),
-            m.Content(message.properties, message.body),
+            # rabbit_fifo_client:add_delivery_count_header
+            m.Content(counted(message) if message.returns else message.properties, message.body),
         )
 
     def hand_over(self, message: Message, queue: Queue, consumer: Consumer | None, keep: bool) -> int:
@@ -103,6 +104,8 @@ class Channel:
                 self.volume += 1
                 if self.limit:
                     self.full = self.volume >= self.limit
+            else:
+                queue.fetched += 1
             if self._tick is None:
                 self._tick_from_ns = shared.timers.now_ns
                 self._set_tick()
@@ -206,6 +209,8 @@ class Channel:
         if consumer is not None:
             self.blocked.pop(consumer, None)
             consumer.queue.remove_consumer(consumer)
+            if consumer.queue.quorum and consumer.unacked:
+                consumer.queue.leaving = [one for one in consumer.queue.leaving if one.unacked] + [consumer]
             if consumer.queue.abandoned:
                 consumer.queue.delete()
 

@@ -51,6 +51,7 @@ class ServerConnection:
         exclusive: queues that go with this connection.
         cancel_notify: the client understands a basic.cancel from the server.
         open: False once either side is gone.
+        held: what has arrived while an alarm blocks this connection; None if none does.
     """
 
     vhost: VirtualHost
@@ -61,8 +62,9 @@ class ServerConnection:
         self.number = self.shared.serials.connection()
         self.channels: dict[int, Channel] = {}
         self.exclusive: dict[Queue, None] = {}
-        self.cancel_notify = False
+        self.cancel_notify = self.blocked_notify = False
         self.open = True
+        self.held: list[tuple[int, m.Method, tuple[Any, ...], m.Content | None]] | None = None
         self._closing = ""
         self._timer: Any = None
         self._sent = self._received = 0
@@ -99,6 +101,9 @@ class ServerConnection:
         if not self.open:
             return
         self._received += 1
+        if self.held is not None:
+            self.held.append((channel, method, args, content))
+            return
         where = self.channels.get(channel)
         handler = HANDLERS.get(method)
         if where is None or handler is None or where.closing:
@@ -108,6 +113,30 @@ class ServerConnection:
             handler(where, args, content)
         except Refusal as refusal:
             self.refuse(where, method, refusal)
+        if self.server.alarm is not None and method == m.BASIC_PUBLISH:
+            self._block(self.server.alarm)
+
+    # --- alarms (docs "alarms", "connection-blocked")
+
+    def _block(self, reason: str) -> None:
+        """The server reads no more from a connection that publishes while there is an alarm.
+
+        What it published first is still taken (rabbit_reader: a content makes "blocking" into "blocked"). The client is
+        told if it can understand it, and while it is not read from its heartbeats are not asked for.
+        """
+        self.held = []
+        if self.blocked_notify:
+            self.send(0, m.CONNECTION_BLOCKED, (reason,), None)
+
+    def unblock(self) -> None:
+        """The alarm is over: all that has arrived is read."""
+        held, self.held = self.held, None
+        if held is None:
+            return
+        if self.blocked_notify:
+            self.send(0, m.CONNECTION_UNBLOCKED, (), None)
+        for one in held:
+            self.handle(*one)
 
     def _control(self, channel: int, where: Channel | None, method: m.Method, args: tuple[Any, ...]) -> None:
         """What is not a channel's everyday work."""
@@ -149,6 +178,7 @@ class ServerConnection:
         if method == m.CONNECTION_START_OK:
             capabilities = (args[0] or {}).get("capabilities") or {}
             self.cancel_notify = bool(capabilities.get("consumer_cancel_notify"))
+            self.blocked_notify = bool(capabilities.get("connection.blocked"))
             self.send(0, m.CONNECTION_TUNE, TUNE, None)
         elif method == m.CONNECTION_TUNE_OK:
             self._begin_heartbeats(args[2])
@@ -180,7 +210,7 @@ class ServerConnection:
             self.send(0, m.HEARTBEAT, (), None)
         self._beats += 1
         if self._beats % 2 == 0:
-            self._silent = self._silent + 1 if self._received == received else 0
+            self._silent = self._silent + 1 if self._received == received and self.held is None else 0
             received = self._received
         self._seen = (self._sent, received)
         if self._silent > 1:

@@ -40,14 +40,17 @@ class Subscribers:
             (rabbit_queue_consumers).
         acking: how many of them acknowledge.
         had_consumers: there was one, at some time.
+        single_active: only one of them, `active`, is served at a time.
+        in_turn: the next one to become active is the one that subscribed first, whatever its priority.
     """
 
-    def __init__(self, *, single_active: bool) -> None:
+    def __init__(self, *, single_active: bool, in_turn: bool = False) -> None:
         self.consumers: dict[Consumer, None] = {}
         self.ring: deque[Consumer] = deque()
         self.acking = 0
         self.had_consumers = False
-        self._single_active = single_active
+        self.single_active, self.in_turn = single_active, in_turn
+        self.active: Consumer | None = None
 
     def subscribe(self, consumer: Consumer) -> None:
         """One more."""
@@ -55,18 +58,27 @@ class Subscribers:
         self.had_consumers = True
         self.acking += not consumer.no_ack
         # docs "consumers", "Single active consumer": the others wait until it is their turn.
-        if not self._single_active or len(self.consumers) == 1:
+        if not self.single_active:
+            self.enter(consumer)
+        elif len(self.consumers) == 1:
+            self.active = consumer
             self.enter(consumer)
 
     def unsubscribe(self, consumer: Consumer) -> None:
         """One less."""
-        was_first = next(iter(self.consumers)) is consumer
+        was_active = self.active is consumer
         del self.consumers[consumer]
         if consumer in self.ring:
             self.ring.remove(consumer)
         self.acking -= not consumer.no_ack
-        if self._single_active and was_first and self.consumers:
-            self.enter(next(iter(self.consumers)))
+        if self.single_active and was_active and self.consumers:
+            self.active = self._next_active()
+            self.enter(self.active)
+
+    def _next_active(self) -> Consumer:
+        # The one of highest priority, the first of those (rabbit_queue_consumers; rabbit_fifo before 4.0 goes by turn).
+        waiting = list(self.consumers)
+        return waiting[0] if self.in_turn else max(waiting, key=lambda one: one.priority)
 
     def enter(self, consumer: Consumer) -> None:
         """A consumer can take messages: it goes to the end of the ring, but before those of lower priority.

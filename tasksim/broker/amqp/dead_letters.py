@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from tasksim.message import Message
 if TYPE_CHECKING:
     from tasksim.broker.amqp.queue import Queue
 
-__all__ = ["dead_letter"]
+__all__ = ["DeadLetters", "dead_letter"]
 
 #: Since 3.13 messages also carry x-last-death-* (rabbit's module mc).
 _LAST_DEATHS = (3, 13)
@@ -26,6 +27,36 @@ def _known_deaths(message: Message, version: tuple[int, ...]) -> tuple[dict[str,
     if version >= _OWN_DEATHS or not headers or not isinstance(headers.get("x-death"), list):
         return ()
     return tuple(death for death in headers["x-death"] if isinstance(death, dict))
+
+
+class DeadLetters:
+    """Those on their way in one virtual host.
+
+    Queues are processes of their own: a message reaches all queues that its exchange chose before one of these sends it
+    on (rabbit_channel:deliver_to_queues casts to all). As a context manager: what is sent within arrives at the end of
+    the outermost block.
+    """
+
+    def __init__(self) -> None:
+        self._on_the_way: deque[tuple[Queue, Message, Queue]] = deque()
+        self._depth = 0
+
+    def __enter__(self) -> DeadLetters:
+        self._depth += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._depth == 1 and self._on_the_way:
+            target, message, source = self._on_the_way.popleft()
+            if target.deleted:
+                target.drop(message, "queue deleted")
+            else:
+                target.publish(message, source)
+        self._depth -= 1
+
+    def send(self, target: Queue, message: Message, source: Queue) -> None:
+        """From one queue to another."""
+        self._on_the_way.append((target, message, source))
 
 
 def dead_letter(queue: Queue, message: Message, reason: str) -> bool:
@@ -46,11 +77,12 @@ def dead_letter(queue: Queue, message: Message, reason: str) -> bool:
     targets = vhost.route(copy)
     if not targets:
         shared.record(Dropped(shared.now(), "broker", number, None, "unroutable", task_id))
-    for target in targets:
-        if reason != "rejected" and _goes_in_circles(copy.deaths, target.name):
-            target.drop(copy, "dead-letter cycle")
-        else:
-            target.publish(copy.copy())
+    with vhost.letters as letters:
+        for target in targets:
+            if reason != "rejected" and _goes_in_circles(copy.deaths, target.name):
+                target.drop(copy, "dead-letter cycle")
+            else:
+                letters.send(target, copy.copy(), queue)
     return True
 
 

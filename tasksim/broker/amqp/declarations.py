@@ -77,7 +77,7 @@ def queue_declare(channel: Channel, args: tuple[Any, ...], _: m.Content | None) 
             queue = _new_queue(channel, name, durable, exclusive, auto_delete, arguments)
     channel.declared = queue.name
     if not nowait:
-        channel.reply(m.QUEUE_DECLARE_OK, queue.name, queue.ready, len(queue.consumers))
+        channel.reply(m.QUEUE_DECLARE_OK, queue.name, queue.ready, queue.count_consumers())
 
 
 def _new_queue(
@@ -130,19 +130,29 @@ def queue_bind(channel: Channel, args: tuple[Any, ...], _: m.Content | None) -> 
 
 
 def queue_unbind(channel: Channel, args: tuple[Any, ...], _: m.Content | None) -> None:
-    """queue.unbind."""
+    """queue.unbind; of a queue or exchange that does not exist it is no error (rabbit_channel:binding_action)."""
     _ticket, name, source, key, arguments = args
-    queue, exchange, key = _ends(channel, name, source, key)
-    channel.vhost.unbind(exchange, queue, key, arguments or {})
+    key = _default_key(channel, name, source, key)
+    queue, exchange = channel.vhost.queues.get(_named(channel, name)), channel.vhost.exchanges.get(source)
+    if queue is not None and exchange is not None:
+        if exchange.has(queue, key, arguments or {}):  # else nobody asks whose it is (rabbit_binding:remove)
+            _check_owner(channel, queue)
+        channel.vhost.unbind(exchange, queue, key, arguments or {})
     channel.reply(m.QUEUE_UNBIND_OK)
 
 
 def _ends(channel: Channel, name: str, source: str, key: str) -> tuple[Queue, Exchange, str]:
+    # The exchange is looked for first (rabbit_binding:call_with_source_and_destination).
+    key = _default_key(channel, name, source, key)
+    exchange = _exchange_of(channel, source)
+    return queue_of(channel, name), exchange, key
+
+
+def _default_key(channel: Channel, name: str, source: str, key: str) -> str:
     if not name and not key:
         key = _named(channel, name)
     _not_default(source)
-    queue = queue_of(channel, name)
-    return queue, _exchange_of(channel, source), key
+    return key
 
 
 def queue_purge(channel: Channel, args: tuple[Any, ...], _: m.Content | None) -> None:
@@ -164,6 +174,11 @@ def queue_delete(channel: Channel, args: tuple[Any, ...], _: m.Content | None) -
     if _named(channel, name) in channel.vhost.queues:
         queue = queue_of(channel, name)
         what = describe("queue", queue.name, channel.vhost.name)
+        if queue.quorum and (if_unused or if_empty):
+            # rabbit_quorum_queue:delete
+            flag = "if-unused" if if_unused else "if-empty"
+            words = f"queue.delete operations with {flag} flag set are not supported by quorum queues"
+            raise Refusal(540, f"cannot delete {what}. {words}")
         if if_unused and queue.consumers:
             raise failed(f"{what} in use")
         if if_empty and queue.ready:
@@ -245,11 +260,12 @@ def exchange_bind(channel: Channel, args: tuple[Any, ...], _: m.Content | None) 
 
 
 def exchange_unbind(channel: Channel, args: tuple[Any, ...], _: m.Content | None) -> None:
-    """exchange.unbind."""
+    """exchange.unbind; as queue.unbind."""
     _ticket, destination, source, key, nowait, arguments = args
     _not_default(destination, source)
-    ends = _exchange_of(channel, source), _exchange_of(channel, destination)
-    channel.vhost.unbind(*ends, key, arguments or {})
+    ends = channel.vhost.exchanges.get(source), channel.vhost.exchanges.get(destination)
+    if ends[0] is not None and ends[1] is not None:
+        channel.vhost.unbind(ends[0], ends[1], key, arguments or {})
     if not nowait:
         channel.reply(m.EXCHANGE_UNBIND_OK)
 

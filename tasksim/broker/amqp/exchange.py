@@ -79,6 +79,10 @@ class Exchange:
         destination.incoming[self] = None
         return True
 
+    def has(self, destination: Queue | Exchange, key: str, arguments: dict[str, Any]) -> bool:
+        """There is this binding."""
+        return (destination, key, _frozen(arguments)) in self.bindings
+
     def unbind(self, destination: Queue | Exchange, key: str, arguments: dict[str, Any]) -> bool:
         """Remove a binding; False when there is none."""
         if self.bindings.pop((destination, key, _frozen(arguments)), None) is None:

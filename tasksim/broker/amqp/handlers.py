@@ -11,7 +11,7 @@ from tasksim.broker.amqp.consumer import Consumer
 from tasksim.broker.amqp.declarations import DECLARATIONS, queue_of
 from tasksim.broker.amqp.publishing import confirm_select, publish, spread
 from tasksim.broker.amqp.refusals import Refusal, describe, failed
-from tasksim.broker.amqp.unacked import Transaction
+from tasksim.broker.amqp.unacked import Transaction, counted
 
 __all__ = ["HANDLERS"]
 
@@ -32,6 +32,9 @@ def qos(channel: Channel, args: tuple[Any, ...], _: m.Content | None) -> None:
     if size:
         raise Refusal(540, f"prefetch_size!=0 ({size})")
     if together and channel.shared.version < (4, 3):
+        if not channel.limit:
+            # It begins with all that is unacknowledged, basic.get's too (rabbit_channel: "not strictly right").
+            channel.volume = len(channel.unacked)
         channel.limit = count
     else:
         channel.prefetch = count
@@ -47,8 +50,10 @@ def consume(channel: Channel, args: tuple[Any, ...], _: m.Content | None) -> Non
         raise Refusal(530, f"attempt to reuse consumer tag '{tag}'")
     queue = queue_of(channel, name)
     what = describe("queue", queue.name, channel.vhost.name)
-    if queue.consumers and (exclusive or any(consumer.exclusive for consumer in queue.consumers)):
-        # spec basic.consume.exclusive
+    taken = queue.consumers and (exclusive or any(consumer.exclusive for consumer in queue.consumers))
+    if not queue.quorum and (taken or (exclusive and queue.single_active)):
+        # spec basic.consume.exclusive; rabbit_amqqueue_process:handle_call({basic_consume, ...}). A quorum queue does
+        # not ask (rabbit_quorum_queue:consume).
         raise Refusal(403, f"{what} in exclusive use")
     if queue.quorum and channel.limit:
         # docs "quorum-queues", "Global QoS"
@@ -81,19 +86,25 @@ def get(channel: Channel, args: tuple[Any, ...], _: m.Content | None) -> None:
     """basic.get."""
     _ticket, name, no_ack = args
     queue = queue_of(channel, name)
+    if queue.quorum and queue.single_active:
+        # rabbit_quorum_queue:dequeue
+        what = describe("queue", queue.name, channel.vhost.name)
+        words = "basic.get operations are not supported by quorum queues with single active consumer"
+        raise Refusal(405, f"cannot obtain access to locked {what}. {words}")
     queue.touch()
     if not queue.ready:
         channel.reply(m.BASIC_GET_EMPTY, "")
         return
     message = queue.pop()
+    queue.expire()  # before the rest is counted (rabbit_amqqueue_process:fetch)
     tag = channel.hand_over(message, queue, None, not no_ack)
     channel.send(
         channel.number,
         m.BASIC_GET_OK,
         (tag, message.redelivered, message.exchange, message.routing_key, queue.ready),
-        m.Content(message.properties, message.body),
+        # Unlike a delivery it tells of a count of none, too (rabbit_fifo_client:dequeue).
+        m.Content(counted(message) if queue.quorum else message.properties, message.body),
     )
-    queue.expire()
 
 
 # --- settling

@@ -68,9 +68,10 @@ def _milliseconds(expiration: str) -> int:
 def spread(channel: Channel, message: Message, queues: Iterable[Queue], mandatory: bool) -> bool:
     """Put a message into its queues; False if one of them refuses."""
     accepted, first = True, True
-    for queue in queues:
-        accepted = queue.publish(message if first else message.copy()) and accepted
-        first = False
+    with channel.vhost.letters:
+        for queue in queues:
+            accepted = queue.publish(message if first else message.copy(), channel) and accepted
+            first = False
     if first:
         _unroutable(channel, message, mandatory)
     return accepted

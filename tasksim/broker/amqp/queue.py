@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasksim.broker.amqp.consumer import Consumer, Subscribers
 from tasksim.broker.amqp.dead_letters import dead_letter
+from tasksim.broker.amqp.overflow import Publishers
 from tasksim.broker.amqp.ready import Ready
 from tasksim.broker.base import MILLISECOND
 from tasksim.broker.snapshot import QueueRow
@@ -32,6 +33,8 @@ class Queue(Subscribers):
         ready: how many messages wait.
         unacked: how many are with consumers.
         incoming: exchanges that have a binding to this queue.
+        leaving: cancelled consumers of a quorum queue that held messages.
+        fetched: deliveries by basic.get that are not acknowledged.
     """
 
     def __init__(
@@ -45,13 +48,18 @@ class Queue(Subscribers):
         arguments: dict[str, Any] | None = None,
     ) -> None:
         arguments = arguments or {}
-        super().__init__(single_active=bool(arguments.get("x-single-active-consumer")))
         self.name, self.vhost, self.shared = name, vhost, vhost.shared
+        self.quorum = arguments.get("x-queue-type") == "quorum"
+        super().__init__(
+            single_active=bool(arguments.get("x-single-active-consumer")),
+            in_turn=self.quorum and self.shared.version < (4, 0),
+        )
         self.durable, self.owner, self.auto_delete = durable, owner, auto_delete
         self.arguments = arguments
         self._read_arguments(arguments)
-        self.ready = self.unacked = 0
+        self.ready = self.unacked = self.fetched = 0
         self.incoming: dict[Exchange, None] = {}
+        self.leaving: list[Consumer] = []
         self.deleted = False
         self._running = self._expiring = False
         self._expiry: Any = None
@@ -59,7 +67,6 @@ class Queue(Subscribers):
         self.touch()
 
     def _read_arguments(self, arguments: dict[str, Any]) -> None:
-        self.quorum = arguments.get("x-queue-type") == "quorum"
         self.ttl_ns = _scaled(arguments.get("x-message-ttl"))
         self.lease_ns = _scaled(arguments.get("x-expires"))
         self.max_length: int | None = arguments.get("x-max-length")
@@ -68,10 +75,13 @@ class Queue(Subscribers):
         self.overflow: str = arguments.get("x-overflow", "drop-head")
         self.dead_letter_exchange: str | None = arguments.get("x-dead-letter-exchange")
         self.dead_letter_key: str | None = arguments.get("x-dead-letter-routing-key")
+        refuses = self.bounded and self.overflow != "drop-head"
+        self.publishers = Publishers(self) if refuses and self.quorum else None
         self.consumer_timeout_ns = _scaled(arguments.get("x-consumer-timeout"))
         limit = _DELIVERY_LIMIT if self.shared.version >= (4, 0) else -1
         self.delivery_limit: int = arguments.get("x-delivery-limit", limit)
-        self._messages = Ready(arguments.get("x-max-priority") or 0, self.quorum)
+        priorities = arguments.get("x-max-priority") or 0
+        self._messages = Ready(priorities, self.quorum, self.quorum and self.shared.version >= (4, 0))
 
     def __repr__(self) -> str:
         return f"<queue {self.name!r} {self.ready} ready, {self.unacked} unacked>"
@@ -83,9 +93,13 @@ class Queue(Subscribers):
 
     # --- messages in
 
-    def publish(self, message: Message) -> bool:
+    def publish(self, message: Message, publisher: object = None) -> bool:
         """Take a message in and hand on what can be handed on; False if the queue is full and refuses."""
-        if self.bounded and self.overflow != "drop-head" and self._too_many(1, len(message.body)):
+        if self.publishers is not None:
+            if not self.publishers.admits(publisher):
+                self.drop(message, "maxlen")
+                return False
+        elif self.bounded and self.overflow != "drop-head" and self.too_many(1, len(message.body)):
             # docs "maxlength", "Overflow behaviour"
             if self.overflow != "reject-publish-dlx" or not dead_letter(self, message, "maxlen"):
                 self.drop(message, "maxlen")
@@ -98,8 +112,12 @@ class Queue(Subscribers):
         shared.record(Queued(shared.now(), "broker", message.number, self.name, message.task_id))
         if self.ring:
             self.run()
-        if self.ready:
-            self._trim()
+        if self.publishers is not None:
+            self.publishers.look()
+        # What has expired is looked for when the new one stands at the head, or the head has been dropped
+        # (rabbit_amqqueue_process:deliver_or_enqueue); in a priority queue one that overtakes others waits.
+        if self.ready and (self._drop_heads() or self.ready == 1) and self._expiring:
+            self.expire()
         return True
 
     def requeue(self, messages: list[Message], reason: str) -> None:
@@ -119,14 +137,12 @@ class Queue(Subscribers):
         if back:
             self._messages.put_back(back)
             self.ready += len(back)
-            self._trim()
+            if not self.quorum:
+                self._trim()
 
     def _came_back_too_often(self, message: Message) -> bool:
         # docs "quorum-queues", "Poison message handling"
         message.returns += 1
-        headers = dict(message.properties.get("application_headers") or {})
-        headers["x-delivery-count"] = message.returns
-        message.properties = {**message.properties, "application_headers": headers}
         return 0 <= self.delivery_limit < message.returns
 
     # --- messages out
@@ -134,7 +150,10 @@ class Queue(Subscribers):
     def pop(self) -> Message:
         """The next message; there must be one."""
         self.ready -= 1
-        return self._messages.pop()
+        message = self._messages.pop()
+        if self.publishers is not None:
+            self.publishers.look_again()
+        return message
 
     def run(self) -> None:
         """Hand messages to consumers, in turn, while there are both."""
@@ -156,6 +175,8 @@ class Queue(Subscribers):
                     self.expire()
         finally:
             self._running = False
+        if self.quorum and self.ready:
+            self._trim()  # it hands on before it looks at its limits (rabbit_fifo:checkout, evaluate_limit)
 
     def purge(self, reason: str) -> int:
         """Drop what is ready; what is with consumers stays with them (docs "queues", purge)."""
@@ -181,6 +202,19 @@ class Queue(Subscribers):
         if not self.acking:
             self.shared.served.pop(self, None)
         self.touch()
+
+    def count_consumers(self) -> int:
+        """As queue.declare-ok tells it.
+
+        A quorum queue counts what stands in its table (rabbit_fifo:query_stat): of a single active consumer's queue
+        only that one, and besides those that are cancelled, or fetched with basic.get, and still hold messages.
+        """
+        number = len(self.consumers)
+        if not self.quorum:
+            return number
+        if self.single_active:
+            number = min(number, 1)
+        return number + self.fetched + sum(1 for one in self.leaving if one.unacked)
 
     @property
     def abandoned(self) -> bool:
@@ -247,25 +281,39 @@ class Queue(Subscribers):
         self._expiring = True
 
     def _trim(self) -> None:
-        if self.bounded and self.overflow == "drop-head":
-            # docs "maxlength": from the front, which is where the oldest are.
-            while self._too_many():
-                message = self.pop()
-                if not dead_letter(self, message, "maxlen"):
-                    self.drop(message, "maxlen")
+        self._drop_heads()
         if self._expiring:
             self.expire()
 
-    def _too_many(self, more: int = 0, more_bytes: int = 0) -> bool:
+    def _drop_heads(self) -> bool:
+        """docs "maxlength": from the front, which is where the oldest are."""
+        dropped = False
+        if self.bounded and self.overflow == "drop-head":
+            while self.too_many():
+                message, dropped = self.pop(), True
+                if not dead_letter(self, message, "maxlen"):
+                    self.drop(message, "maxlen")
+        return dropped
+
+    def too_many(self, more: int = 0, more_bytes: int = 0) -> bool:
+        """More would be ready than the queue may hold."""
         if self.max_length is not None and self.ready + more > self.max_length:
             return True
         return self.max_bytes is not None and self._messages.count_bytes() + more_bytes > self.max_bytes
+
+    def is_below(self, part: float) -> bool:
+        """No more is ready than this part of what the queue may hold."""
+        if self.max_length is not None and self.ready > int(self.max_length * part):
+            return False
+        return self.max_bytes is None or self._messages.count_bytes() <= int(self.max_bytes * part)
 
     def expire(self) -> None:
         """Drop or dead-letter what has been at the head for too long."""
         shared = self.shared
         while (message := self._messages.pop_expired(shared.timers.now_ns)) is not None:
             self.ready -= 1
+            if self.publishers is not None:
+                self.publishers.look_again()
             shared.record(MessageExpired(shared.now(), "broker", message.number, self.name, message.task_id))
             dead_letter(self, message, "expired")
         self._await_expiry(self._messages.next_end_ns())

@@ -9,27 +9,48 @@ from tasksim.message import Message
 __all__ = ["Ready"]
 
 
+#: Since 4.0 a quorum queue gives this many messages of high priority for each normal one (rabbit_fifo_q: WEIGHT), and
+#: these priorities are high.
+WEIGHT = 2
+HIGH = 5
+
+
 class Ready:
     """Messages in order: by level, within a level by position.
 
     Levels are priorities, the highest first (docs "priority"): one for each priority that the queue knows. A quorum
-    queue has two levels for another purpose: what came back goes out before what never went (rabbit_fifo, "returns").
-    Its own two priorities (since 4.0) are not modelled.
+    queue has levels for another purpose: what came back goes out before what never went (rabbit_fifo, "returns"). Since
+    4.0 it has two priorities, high and normal, of which neither starves the other (docs "quorum-queues", "Priorities").
     """
 
-    __slots__ = ("_levels", "_position", "_priorities", "_returns")
+    __slots__ = ("_levels", "_position", "_priorities", "_returns", "_turn", "_two")
 
-    def __init__(self, priorities: int, returns_first: bool) -> None:
+    def __init__(self, priorities: int, returns_first: bool, two_priorities: bool = False) -> None:
         self._priorities = 0 if returns_first else priorities
-        self._returns = returns_first
-        self._levels: list[deque[Message]] = [deque() for _ in range(2 if returns_first else priorities + 1)]
+        self._returns, self._two, self._turn = returns_first, two_priorities, 0
+        levels = 2 + two_priorities if returns_first else priorities + 1
+        self._levels: list[deque[Message]] = [deque() for _ in range(levels)]
         self._position = 0
 
     def _level(self, message: Message) -> deque[Message]:
+        if self._two:
+            return self._levels[1 if (message.properties.get("priority") or 0) >= HIGH else 2]
         if not self._priorities:
             return self._levels[-1]
         priority = message.properties.get("priority") or 0
         return self._levels[max(self._priorities - priority, 0)]
+
+    def _head(self) -> deque[Message] | None:
+        """The level whose first message is the next one."""
+        levels = self._levels
+        if self._two and self._turn == WEIGHT and levels[2] and not levels[0]:
+            return levels[2]
+        return next((level for level in levels if level), None)
+
+    def _out(self, level: deque[Message]) -> Message:
+        if self._two and level is not self._levels[0]:
+            self._turn = 0 if self._turn == WEIGHT else self._turn + 1
+        return level.popleft()
 
     def put(self, message: Message) -> None:
         """A new message, behind all of its level."""
@@ -52,28 +73,27 @@ class Ready:
 
     def pop(self) -> Message:
         """The next one; there must be one."""
-        for level in self._levels:
-            if level:
-                return level.popleft()
-        raise LookupError("no message is ready")
+        if len(self._levels) == 1:
+            return self._levels[0].popleft()
+        level = self._head()
+        if level is None:
+            raise LookupError("no message is ready")
+        return self._out(level)
 
     def count_bytes(self) -> int:
         """The size of all bodies; counted when asked for, as few queues have a limit in bytes."""
         return sum(len(message.body) for level in self._levels for message in level)
 
     def next_end_ns(self) -> int | None:
-        """When the first of those at the head of their level expires; None if none does."""
-        ends = [level[0].expires_ns for level in self._levels if level]
-        return min((end for end in ends if end is not None), default=None)
+        """When the one at the head expires; None if it does not."""
+        level = self._head()
+        return None if level is None else level[0].expires_ns
 
     def pop_expired(self, now_ns: int) -> Message | None:
-        """A message at the head of a level whose time has ended (docs "ttl", "Caveats": others stay), or None."""
-        for level in self._levels:
-            if level:
-                end_ns = level[0].expires_ns
-                if end_ns is not None and end_ns <= now_ns:
-                    return level.popleft()
-        return None
+        """The message at the head if its time has ended (docs "ttl", "Caveats": others stay), else None."""
+        level = self._head()
+        end_ns = None if level is None else level[0].expires_ns
+        return self._out(level) if level is not None and end_ns is not None and end_ns <= now_ns else None
 
     def pop_transient(self) -> list[Message]:
         """Take out what its publisher did not want to be persistent."""

@@ -72,11 +72,13 @@ def _value(value: object) -> str:
 
 
 def inequivalent(argument: str, what: str, received: object, current: object) -> Refusal:
-    """A thing declared again, and differently (rabbit_misc:equivalence_fail)."""
-    if isinstance(received, bool) and isinstance(current, bool) and not argument.startswith("x-"):
-        texts = [f"'{str(value).lower()}'" for value in (received, current)]
-    elif argument == "type":
-        texts = [f"'{received}'", f"'{current}'"]
-    else:
-        texts = [_value(received), _value(current)]
-    return failed(f"inequivalent arg '{argument}' for {what}: received {texts[0]} but current is {texts[1]}")
+    """A thing declared again, and differently (rabbit_misc:assert_args_equivalence1, equivalence_fail).
+
+    Where only one side has a value, its type is told too.
+    """
+    show = _value if None in (received, current) else _quoted
+    return failed(f"inequivalent arg '{argument}' for {what}: received {show(received)} but current is {show(current)}")
+
+
+def _quoted(value: object) -> str:
+    return f"'{str(value).lower() if isinstance(value, bool) else value}'"

@@ -32,6 +32,7 @@ class Server:
     Attributes:
         connections: open ones by number, in the order of connecting.
         running: whether it is up.
+        alarm: what it lacks ("low on memory", "low on disk"); None if nothing.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Server:
         self.version = version if version.count(".") > 1 else f"{version}.0"
         self.shared = Shared(timers, record, now, serials, version, consumer_timeout, epoch_ns)
         self.connections: dict[int, ServerConnection] = {}
+        self.alarm: str | None = None
         self.vhosts: dict[str, VirtualHost] = {}
 
     def __repr__(self) -> str:
@@ -94,6 +96,16 @@ class Server:
     def sever(self, connection: ServerConnection, reason: str = "cut") -> None:
         """Close a connection's socket without a word."""
         connection.drop(reason)
+
+    def raise_alarm(self, reason: str) -> None:
+        """Memory or disk runs low: who publishes from now on is blocked (docs "alarms")."""
+        self.alarm = reason
+
+    def clear_alarm(self) -> None:
+        """There is enough again."""
+        self.alarm = None
+        for connection in list(self.connections.values()):
+            connection.unblock()
 
     def stop(self) -> None:
         """Go down: all connections end, and what is not durable is lost.

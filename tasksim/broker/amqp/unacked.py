@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasksim.message import Message
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tasksim.broker.amqp.queue import Queue
     from tasksim.broker.base import Shared
 
-__all__ = ["Transaction", "Unacked", "by_queue", "count_out"]
+__all__ = ["Transaction", "Unacked", "by_queue", "count_out", "counted"]
 
 
 class Unacked:
@@ -41,6 +41,12 @@ class Transaction:
         return dict(sorted([*unacked.items(), *((entry.tag, entry) for entry in entries)]))
 
 
+def counted(message: Message) -> dict[str, Any]:
+    """The properties of a message of a quorum queue as a client sees them: with how often it came back."""
+    headers = message.properties.get("application_headers") or {}
+    return {**message.properties, "application_headers": {**headers, "x-delivery-count": message.returns}}
+
+
 def by_queue(entries: Iterable[Unacked]) -> dict[Queue, list[Message]]:
     """Their messages, by the queue to which they would go back."""
     back: dict[Queue, list[Message]] = {}
@@ -60,4 +66,6 @@ def count_out(entries: Iterable[Unacked], shared: Shared) -> int:
         if consumer is not None:
             consumer.unacked -= 1
             counted += 1
+        else:
+            queue.fetched -= 1
     return counted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tasksim.broker.amqp.dead_letters import DeadLetters
 from tasksim.broker.amqp.exchange import Exchange
 from tasksim.broker.amqp.queue import Queue
 
@@ -31,11 +32,13 @@ class VirtualHost:
 
     Attributes:
         exchanges, queues: by name, in the order of declaring.
+        letters: dead letters on their way from queue to queue.
     """
 
     def __init__(self, name: str, shared: Shared) -> None:
         self.name, self.shared = name, shared
         self.queues: dict[str, Queue] = {}
+        self.letters = DeadLetters()
         self.exchanges: dict[str, Exchange] = {}
         for exchange, kind in PREDECLARED.items():
             self.exchanges[exchange] = Exchange(exchange, kind, durable=True)

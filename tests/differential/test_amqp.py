@@ -1,0 +1,43 @@
+"""The simulated RabbitMQ against a real one; `python -m tests.differential` runs many more cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.differential.amqp_cases import draw_case
+from tests.differential.amqp_run import PLANTS, planted, runner
+from tests.differential.cases import Run, compare
+from tests.differential.servers import rabbitmq_server
+
+CASES = 100
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    with rabbitmq_server() as address:
+        yield runner(address)
+
+
+def test_the_model_and_rabbitmq_agree_and_a_wrong_rule_is_found(run: Run) -> None:
+    outcome = compare(draw_case, run, range(CASES))
+    assert outcome.difference == ""
+    assert outcome.cases == CASES
+    with planted("what comes back goes to the end"):
+        found = compare(draw_case, run, range(CASES)).difference
+    assert "real:" in found
+
+
+def test_a_case_is_drawn_from_its_seed_alone() -> None:
+    assert [str(draw_case(seed)) for seed in range(20)] == [str(draw_case(seed)) for seed in range(20)]
+    assert len({str(draw_case(seed)) for seed in range(20)}) == 20
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_planted_rule_is_taken_out_again(name: str) -> None:
+    owner, attribute, wrong = PLANTS[name]
+    right = getattr(owner, attribute)
+    with planted(name):
+        assert getattr(owner, attribute) is wrong
+    assert getattr(owner, attribute) is right
