@@ -93,6 +93,8 @@ class Progress:
             return False
         if any(server.waiting() for server in world.amqp.all()):
             return False
+        if world.app is None and self._eta_ns > self._kernel.now_ns:
+            return False  # a worker on memory:// has it, and no server knows
         return self._workers_rest() and not any(world.redis_watch.waiting())
 
     def _workers_rest(self) -> bool:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasksim import pytest_failure, pytest_scenarios
+from tasksim import pytest_dropin, pytest_failure, pytest_scenarios
 
 if TYPE_CHECKING:
+    from tasksim.dropin import DropIn
     from tasksim.simulation import Simulation
 
-__all__ = ["sim", "tasksim_app", "tasksim_options"]
+__all__ = ["sim", "tasksim_app", "tasksim_dropin", "tasksim_options"]
 
 MARKER = (
     "tasksim(app=None, **options): run the test in a simulated task system; asks for the fixture `sim` by itself. "
@@ -31,8 +32,12 @@ NO_APP = (
     "in the marker (@pytest.mark.tasksim(app=...)), or override the fixture `tasksim_app`."
 )
 
+NO_DROPIN = "the fixture `tasksim_dropin` needs the drop-in. Switch it on in the ini file: tasksim_dropin = true"
+
 #: The seed of a session and where it is from.
 _seed = pytest.StashKey[tuple[int, str]]()
+#: The drop-in's name among the plugins.
+_DROPIN = "tasksim-dropin"
 
 
 # --- options
@@ -50,11 +55,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("tasksim_seed", "seed of the simulations that do not set one", default="")
     pytest_failure.add_options(parser, group)
     pytest_scenarios.add_options(parser)
+    pytest_dropin.add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
-    config.stash[_seed] = _find_seed(config)
+    config.stash[_seed] = seed, _ = _find_seed(config)
+    if config.getini("tasksim_dropin"):
+        config.pluginmanager.register(pytest_dropin.DropInSession(config, seed, _note_dropin), _DROPIN)
+
+
+def _note_dropin(item: pytest.Item, world: DropIn) -> None:
+    pytest_failure.remember(item, world, item.config._tmp_path_factory)  # type: ignore[attr-defined]
 
 
 def _find_seed(config: pytest.Config) -> tuple[int, str]:
@@ -128,6 +140,16 @@ def sim(
     with Simulation(app, **options) as simulation:
         pytest_failure.remember(item, simulation, tmp_path_factory)
         yield simulation
+
+
+@pytest.fixture
+def tasksim_dropin(request: pytest.FixtureRequest) -> DropIn:
+    """The world of the session, where the ini file says `tasksim_dropin = true`."""
+    session = request.config.pluginmanager.get_plugin(_DROPIN)
+    if session is None:
+        raise _usage_error(NO_DROPIN)
+    world: DropIn = session.opened()
+    return world
 
 
 def _options(item: pytest.Item, common: dict[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,12 @@ def _worker_options(workers: Workers) -> dict[str, dict[str, Any]]:
     return {str(name): {} for name in workers}
 
 
-def _check(seed: object, concurrency: object, versions: Mapping[str, str]) -> None:
+def check_arguments(seed: object, concurrency: object, versions: Mapping[str, str]) -> None:
+    """Are these what they have to be?
+
+    Raises:
+        UsageError: one is not.
+    """
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise UsageError(f"seed={seed!r}: give a whole number")
     if concurrency is not None and (not isinstance(concurrency, int) or concurrency < 1):
@@ -90,7 +95,7 @@ class Simulation(Processes, Patterns, Faults):
     ) -> None:  # fmt: skip
         if mode not in MODES:
             raise UsageError(f"mode={mode!r}: there are {' and '.join(map(repr, MODES))}")
-        _check(seed, concurrency, {"rabbitmq": rabbitmq, "redis": redis})
+        check_arguments(seed, concurrency, {"rabbitmq": rabbitmq, "redis": redis})
         self.app = load_app(app)
         self._workers, self._concurrency, self._beat = _worker_options(workers), concurrency, beat
         changed = dict(settings or {})
@@ -161,7 +166,7 @@ class Simulation(Processes, Patterns, Faults):
             return Facts(places=places, now=now)
         rows = world.queue_rows().values()
         own = {row.name: row.consumers for row in rows if not row.name.endswith("pidbox") and not row.exclusive}
-        return Facts(own, sorted(self.app.tasks), places, now)
+        return Facts(own, sorted(self.app.tasks) if self.app is not None else (), places, now)
 
     def _begin(self) -> None:
         """The first simulated step: read the clock's start, and let the workers boot before it."""

@@ -7,6 +7,7 @@ import copy
 import datetime
 import gc
 import importlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -35,7 +36,22 @@ from tasksim.trace.log import Trace
 from tasksim.unix.process import UnixProcess
 from tasksim.unix.system import Unix
 from tasksim.worker import app as worker_app
-from tasksim.worker import backend, eager, host, hub, looks, order, pool, remains, settings, state, tracer, watch
+from tasksim.worker import (
+    backend,
+    eager,
+    host,
+    hub,
+    in_process,
+    looks,
+    order,
+    pool,
+    remains,
+    semaphores,
+    settings,
+    state,
+    tracer,
+    watch,
+)  # fmt: skip
 from tasksim.worker.bodies import Bodies
 
 #: Where the clock stands when nothing else is said.
@@ -48,8 +64,8 @@ LEAD_NS = 2 * SECOND
 #: Every place that is replaced in every simulation.
 ROWS: tuple[Row, ...] = (
     *amqp_seam.ROWS, *entropy.ROWS, *guard.ROWS, *threads.ROWS, *standard.ROWS, *pool.ROWS,
-    *pool.PROCESS_ROWS, *hub.ROWS, *order.ROWS, *state.ROWS, *worker_app.ROWS, *tracer.ROWS, *watch.ROWS,
-    *host.ROWS, *looks.ROWS, *backend.ROWS, *settings.ROWS,
+    *pool.PROCESS_ROWS, *semaphores.ROWS, *hub.ROWS, *order.ROWS, *state.ROWS, *worker_app.ROWS, *tracer.ROWS,
+    *watch.ROWS, *host.ROWS, *looks.ROWS, *backend.ROWS, *settings.ROWS,
 )  # fmt: skip
 
 
@@ -68,9 +84,12 @@ def kombu_redis_rows() -> tuple[Row, ...]:
 
 
 class World:
-    """One simulated world. See `tasksim.worker.world.World` for what doors may ask of it."""
+    """One simulated world. See `tasksim.worker.world.World` for what doors may ask of it.
 
-    def __init__(self, app: Any, *, seed: int, limits: Limits, allow: Iterable[str], versions: Mapping[str, str],
+    Without an app it is one for whatever apps the test's own process has, and for workers that live there.
+    """
+
+    def __init__(self, app: Any | None, *, seed: int, limits: Limits, allow: Iterable[str], versions: Mapping[str, str],
                  settings: Mapping[str, Any], cells: Iterable[str], start: Any,
                  eager: bool = False) -> None:  # fmt: skip
         self.app, self._settings, self._cells, self._start = app, dict(settings), list(cells), start
@@ -152,11 +171,15 @@ class World:
     def _install(self, begin: Callable[[], None]) -> None:
         kernel = self.kernel
         settings.forget_environment(self._settings)
-        self.rules = settings.broker_rules(self.app, self._settings)
-        self.app.loader.import_default_modules()  # what a worker would import, before anything is replaced
+        self.rules = None if self.app is None else settings.broker_rules(self.app, self._settings)
+        if self.app is not None:
+            self.app.loader.import_default_modules()  # what a worker would import, before anything is replaced
         rows = self._rows()
         gc.disable()  # finalizers act in whichever process is running
+        gc.callbacks.append(self._collecting_garbage)
         state.add_cells(kernel.cells, self.patches)
+        if self.app is None:
+            in_process.add_cells(kernel.cells)
         self._add_user_cells()
         self._watch_pytest()
         coverage.follow_greenlets(self.patches)
@@ -168,10 +191,11 @@ class World:
         names.replace_sleep(self.patches, self._sleep)
         if self.eager:
             self.patches.install(eager.ROWS, self)
-        self.apps.begin(self._settings)
-        tracer.own_containers(self)
-        modules = threads.modules_around({task.__module__ for task in self.app.tasks.values()})
-        threads.own_module_locks(self.threads, kernel.cells, self.patches, modules)
+        if self.app is not None:
+            self.apps.begin(self._settings)
+            tracer.own_containers(self)
+            modules = threads.modules_around({task.__module__ for task in self.app.tasks.values()})
+            threads.own_module_locks(self.threads, kernel.cells, self.patches, modules)
         self.watch.on_worker_up, self.watch.on_worker_stopping = self.hosts.became_up, self.hosts.is_stopping
         self.watch.on_beat_up = self.hosts.beat_became_up
         self.unix.on_start, self.unix.on_exit = self._started, self._ended
@@ -184,9 +208,13 @@ class World:
     def _rows(self) -> list[Row]:
         """All rows that this app needs; their modules are imported, before anything is replaced."""
         rows = list(ROWS)
-        if settings.uses_redis(self.app, self._settings) or "redis" in sys.modules:
+        if self.app is None:
+            redis = importlib.util.find_spec("redis") is not None  # which apps there will be is not known
+        else:
+            redis = settings.uses_redis(self.app, self._settings)
+        if redis or "redis" in sys.modules:
             rows += redis_rows()
-        if settings.uses_redis(self.app, self._settings) or "kombu.transport.redis" in sys.modules:
+        if redis or "kombu.transport.redis" in sys.modules:
             rows += kombu_redis_rows()
         rows += (*sqlite.rows(), *databases.rows(), *notebook.rows())
         for row in rows:
@@ -197,6 +225,9 @@ class World:
     def _started(self, process: UnixProcess) -> None:
         process.store = self.threads.locals.fork() if process.forked else self.threads.locals.program()
         self.hosts.started(process)
+
+    def _collecting_garbage(self, phase: str, _: Mapping[str, int]) -> None:
+        self.kernel.collecting = phase == "start"
 
     def _ended(self, process: UnixProcess) -> None:
         self.databases.ended(process)
@@ -254,8 +285,9 @@ class World:
         self.open = False
         _open.remove(self)
         with contextlib.ExitStack() as steps:  # the last first
-            if self._collecting:
-                steps.callback(gc.enable)
+            steps.callback(gc.enable if self._collecting else gc.disable)
+            if self._collecting_garbage in gc.callbacks:
+                steps.callback(gc.callbacks.remove, self._collecting_garbage)
             if self._directory is not None:
                 steps.callback(self._directory.cleanup)
             steps.callback(self._let_go)
@@ -264,8 +296,11 @@ class World:
             steps.callback(self.clocks.restore)
             if self.apps.begun:
                 steps.callback(self.apps.end)
+            if self.app is None:
+                steps.callback(in_process.hang_up)
             steps.callback(backend.disarm, self.backends)
             steps.callback(self.threads.locals.close)
+            steps.callback(self.threads.end)
             steps.callback(self.kernel.close)
             steps.callback(self.watch.disconnect)
             if self.watchdog.running:
@@ -295,11 +330,14 @@ class World:
     # --- the app's broker
 
     def brokers(self) -> list[Any]:
-        """The servers that the app's broker settings reach, as far as anybody has connected."""
-        return list(self.amqp.all()) if self.rules == settings.AMQP else list(self.redis.all())
+        """The servers that the app's broker settings reach, as far as anybody has connected; without an app, all."""
+        rabbitmq = list(self.amqp.all()) if self.rules != settings.REDIS else []
+        return rabbitmq + (list(self.redis.all()) if self.rules != settings.AMQP else [])
 
     def find_broker(self) -> None:
         """Let the server of the app's broker URL be there, even if nobody has connected to it yet."""
+        if self.app is None:
+            return
         broker = self.app.connection_for_write()
         if self.rules == settings.AMQP:
             self.amqp.at(broker.hostname or "localhost", broker.port or 5672)
@@ -311,10 +349,11 @@ class World:
         return [server.name for server in self.brokers()]
 
     def queue_rows(self) -> dict[str, QueueRow]:
-        """The queues of the app's broker."""
-        if self.rules == settings.AMQP:
-            return {row.name: row for server in self.amqp.all() for row in server.rows()}
-        return self.redis_watch.rows()
+        """The queues of the app's broker; without an app, those of all brokers."""
+        rows = dict(self.redis_watch.rows()) if self.rules != settings.AMQP else {}
+        if self.rules != settings.REDIS:
+            rows.update((row.name, row) for server in self.amqp.all() for row in server.rows())
+        return rows
 
     # --- time
 

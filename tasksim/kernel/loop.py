@@ -21,6 +21,12 @@ FREE_POLLS = 50
 #: ... namely this much.
 POLL_NS = 1_000_000
 
+#: Why one cannot park: by whether the kernel is closed.
+_NO_WAITING = {
+    True: "the simulation is over; nothing can be waited for",
+    False: "a finalizer waits for something while Python collects garbage; it cannot, inside a simulation",
+}
+
 
 class Kernel:
     """Time, order and processes of one simulation. All in one OS thread.
@@ -29,6 +35,8 @@ class Kernel:
         current: the process that runs, or ran last.
         driver: the process of whoever made the kernel, a test usually.
         buried: the dead.
+        collecting: Python collects garbage right now. Nobody can park meanwhile: what the collector holds on its stack
+            must not be gone when it comes back.
         deliver: called with a process whose `pending` is not empty, in its thread, as that comes back from parking.
         thread_state: how to read and write what the interpreter keeps for each OS thread and each simulated thread has
             for itself, None at first: asyncio's running loop.
@@ -56,7 +64,7 @@ class Kernel:
         self._driver_thread = running_thread()
         self._scheduler = make_scheduler(self._run)
         self._next_pid = FIRST_PID
-        self.closed = False
+        self.closed = self.collecting = False
         self.buried: list[Process] = []
 
     @property
@@ -194,8 +202,8 @@ class Kernel:
 
     def park(self, deadline_ns: int | None = None, reason: str = "") -> bool:
         """Let others run until somebody wakes the caller (True) or the deadline has come (False)."""
-        if self.closed:
-            raise WorldStopped("the simulation is over; nothing can be waited for")
+        if self.closed or self.collecting:
+            raise WorldStopped(_NO_WAITING[self.closed])
         thread = running_thread()
         if thread.__class__ is Thread:
             process = thread.process
@@ -289,7 +297,7 @@ class Kernel:
         thread = running_thread()
         process = thread.process if thread.__class__ is Thread else self._process_of(thread)
         process.polls += 1
-        if process.polls > FREE_POLLS:
+        if process.polls > FREE_POLLS and not self.collecting:
             polls = process.polls
             self.park(self.now_ns + POLL_NS, "the next look")
             process.polls = polls

@@ -38,6 +38,10 @@ class Threads:
         never_wait_inside: names of modules whose constructors make locks that are never held while a thread parks.
             Nobody ever waits for such a lock, so it may be a real one; a task's way through Celery's pools, caches and
             event loops meets a dozen.
+
+    Attributes:
+        on_start: called when a thread is started.
+        on_end: called in each thread of the test's own process as it ends.
     """
 
     def __init__(self, kernel: Kernel, gate: Gate, never_wait_inside: Iterable[str] = ()) -> None:
@@ -47,6 +51,8 @@ class Threads:
         kernel.store = kernel.driver.store = self.locals.outer
         self._modules = frozenset(never_wait_inside)
         self._numbers = itertools.count(FIRST_NUMBER)
+        self.on_start: Callable[[], object] = lambda: None
+        self.on_end: Callable[[], object] = lambda: None
 
     def number(self) -> int:
         """threading.get_ident: the main thread of each process has the interpreter's, as after a fork."""
@@ -76,11 +82,20 @@ class Threads:
                 sentinel = thread.sentinel
                 if sentinel is not None and sentinel.locked():
                     sentinel.release()
+                if thread.process is self.kernel.driver:
+                    self.on_end()
 
+        self.on_start()
         thread = self.kernel.spawn(self.kernel.current, run)
         thread.number, thread.store = next(self._numbers), self.locals.new()
         thread.gr_context = contextvars.Context()  # a new thread begins with an empty one
         return thread.number
+
+    def end(self) -> None:
+        """Python keeps a list of all threads; those of the world that have not ended will not do so any more."""
+        active: dict[int, Any] = vars(threading)["_active"]
+        for number in range(FIRST_NUMBER, next(self._numbers)):
+            active.pop(number, None)
 
     def sentinel(self) -> Any:
         """threading._set_sentinel: a lock that is released when the running thread has ended."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from typing import Any
 
 import celery.app.base
 import celery.backends.cache as cache
+import celery.result
 from kombu.utils.functional import LRUCache
 
 from tasksim.patching.table import Row
 from tasksim.worker.world import World
+
+#: Seconds that a look at cache+memory takes in a world without an app.
+LOOK = 50e-6
 
 
 def _store(_: World) -> object:
@@ -20,7 +25,9 @@ def _store(_: World) -> object:
 
 def _get(world: World) -> object:
     real = cache.DummyClient.get
-    poll_point = world.kernel.poll_point
+    kernel = world.kernel
+    # Among workers in the test's own process, where no wire has a latency, looking is what takes a moment.
+    poll_point = kernel.poll_point if world.app is not None else lambda: kernel.sleep(LOOK)
 
     def get(self: Any, key: Any, *arguments: Any, **options: Any) -> Any:
         poll_point()
@@ -48,7 +55,28 @@ def disarm(backends: list[weakref.ref[Any]]) -> None:
             vars(backend)["remove_pending_result"] = lambda result: result
 
 
+def _result_del(world: World) -> object:
+    real, kernel = celery.result.AsyncResult.__del__, world.kernel
+
+    def forget(result: Any) -> None:
+        with contextlib.suppress(Exception):  # as in a finalizer
+            real(result)
+
+    def collected(result: Any) -> None:
+        if kernel.collecting:
+            kernel.spawn(kernel.driver, forget, result)
+        else:
+            real(result)
+
+    return collected
+
+
 ROWS = (
+    Row(
+        "celery.result:AsyncResult.__del__",
+        "it may ask a server something and wait, which it cannot in the middle of a collection: it does so after that",
+        _result_del,
+    ),
     Row("celery.app.base:Celery._get_backend", "notes the backend, whose results may outlive it", _new_backend),
     Row("celery.backends.cache:_DUMMY_CLIENT_CACHE", "cache+memory: one store for all processes of the world", _store),
     Row("celery.backends.cache:DummyClient.get", "a look at a result is a point where others may run", _get),

@@ -136,6 +136,10 @@ class Hosts:
         if running is not None and not running.process.dead:
             raise UsageError(f"worker {name!r} is {running.state} already; stop or kill it before starting it again")
         _check_options(self._world.app, options)
+        if app is None and self._world.app is None:
+            raise UsageError(
+                f"worker {name!r} needs an app: start_worker({name!r}, app=...) with a function that makes it"
+            )
         node = hostname or f"{name}@{HOST}"
 
         def main() -> object:
@@ -252,7 +256,7 @@ def _check_options(app: Any, options: Mapping[str, Any]) -> None:
     }
     known |= _OF_STEPS
     unknown = [name for name in options if name not in known]
-    if unknown and not app.user_options.get("worker") and not any(app.steps.values()):
+    if unknown and app is not None and not app.user_options.get("worker") and not any(app.steps.values()):
         raise UsageError(
             f"no worker has the option {unknown[0]!r}; settings go into conf={{...}}. "
             f"Options: {', '.join(sorted(known - {'self', 'kwargs', '_kw'}))}"

@@ -22,6 +22,7 @@ import celery.concurrency.asynpool as asynpool
 import celery.concurrency.prefork  # noqa: F401 (a row's place)
 
 from tasksim.kernel.loop import FIRST_PID
+from tasksim.kernel.process import running_thread
 from tasksim.patching.table import Row
 from tasksim.unix.descriptors import IN
 from tasksim.unix.poll import Poll
@@ -303,13 +304,24 @@ def _exit(world: World) -> Callable[[int], None]:
     return exit_now
 
 
+def _set_handler(world: World) -> object:
+    set_handler: Any = _inside(signal, "signal", lambda world: world.unix.set_handler).make(world)
+
+    def set_in_main_thread(number: int, handler: Any) -> Any:
+        if getattr(running_thread(), "number", 0):
+            raise ValueError("signal only works in main thread of the main interpreter")
+        return set_handler(number, handler)
+
+    return set_in_main_thread
+
+
 PROCESS_ROWS = (
     _inside(os, "getpid", lambda world: lambda: world.kernel.current.pid),
     _inside(os, "getppid", _parent_pid),
     _inside(os, "_exit", _exit),
     _inside(os, "waitpid", _waitpid),
     Row("os:kill", "a task may kill its own process or another simulated one", _kill),
-    _inside(signal, "signal", lambda world: world.unix.set_handler),
+    Row("signal:signal", "a task sets handlers of its own process, and only its main thread may", _set_handler),
     _inside(signal, "getsignal", lambda world: world.unix.get_handler),
     _inside(signal, "pthread_sigmask", lambda world: world.unix.set_mask),
     Row(

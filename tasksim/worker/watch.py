@@ -175,7 +175,8 @@ def _accepted(world: World) -> object:
     real = celery.worker.request.Request.on_accepted
 
     def on_accepted(self: Any, pid: int, time_accepted: float) -> Any:
-        child = world.unix.processes.get(pid)
+        driver = world.kernel.driver
+        child = world.unix.processes.get(pid, driver if pid == driver.pid else None)
         name = child.name if child is not None else str(pid)
         world.record(events.Accepted(world.now(), world.kernel.current.name, self.id, self.name, name))
         return real(self, pid, time_accepted)

@@ -34,13 +34,15 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "report", "check", "trace", "errors", "events", "limits",
     ),
     "comparison": ("simulation", "patching", "trace", "errors", "events"),
+    "dropin": ("simulation", "world", "limits", "errors"),
     "strategies": ("simulation", "driving", "trace", "limits", "errors", "events"),
     "scenario": ("simulation", "driving", "check", "trace", "errors", "events"),
     "cli": ("scenario", "comparison", "simulation", "check", "report", "trace", "errors", "events"),
     "__main__": ("cli",),
     "pytest_scenarios": ("scenario", "report", "errors"),
     "pytest_failure": ("simulation", "report", "trace", "errors"),
-    "pytest_plugin": ("pytest_scenarios", "pytest_failure", "simulation", "errors"),
+    "pytest_dropin": ("dropin", "errors"),
+    "pytest_plugin": ("pytest_scenarios", "pytest_failure", "pytest_dropin", "dropin", "simulation", "errors"),
     "pytest_entry": (),
 }  # fmt: skip
 
@@ -64,7 +66,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "yaml": ("scenario/load.py",),
     "click": ("cli.py",),
     "hypothesis": ("strategies/",),
-    "pytest": ("pytest_plugin.py", "pytest_scenarios.py", "pytest_failure.py"),
+    "pytest": ("pytest_plugin.py", "pytest_scenarios.py", "pytest_failure.py", "pytest_dropin.py"),
     "packaging": ("patching/table.py",),
     "pandas": ("trace/frames.py", "trace/log.py"),  # the second for types only
 }

@@ -1,0 +1,215 @@
+"""Workers in the test's own process: what they share with the test, and what a fork of theirs does not."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import billiard
+import celery.worker.state
+import kombu.serialization
+import pytest
+from celery import Celery, signals
+from celery.contrib.testing import tasks as _ping  # noqa: F401 (start_worker asks for its task)
+from celery.contrib.testing.worker import start_worker
+from celery.result import allow_join_result
+
+from tasksim.dropin import DropIn
+from tasksim.errors import UsageError
+from tasksim.patching import clock
+
+#: A worker in the test's process has the test's warning filters, in life too, and libraries warn each other.
+pytestmark = pytest.mark.filterwarnings("default")
+
+BROKERS = ("amqp://", "redis://", "memory://")
+
+
+@pytest.fixture
+def world() -> Iterator[DropIn]:
+    with DropIn() as world:
+        yield world
+
+
+def make_app(broker: str = "amqp://", **settings: Any) -> Celery:
+    app = Celery("dropin", broker=broker, backend="redis://", set_as_current=False)
+    app.conf.update(
+        worker_hijack_root_logger=False, worker_log_color=False, broker_heartbeat=0,
+        broker_connection_retry_on_startup=True, **settings,
+    )  # fmt: skip
+
+    @app.task(name="add", shared=False)
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    @app.task(name="sleep", shared=False)
+    def sleep(seconds: float) -> int:
+        time.sleep(seconds)
+        return os.getpid()
+
+    return app
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads", "prefork"])
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_suite_of_celerys_own_worker_runs_and_nothing_waits(world: DropIn, broker: str, pool: str) -> None:
+    app, began = make_app(broker), clock.real_monotonic()
+    with start_worker(app, pool=pool):
+        assert app.tasks["add"].delay(1, 2).get(timeout=10) == 3
+        assert app.tasks["sleep"].delay(600).get(timeout=700)
+        assert app.tasks["add"].apply_async((1, 2), countdown=60).get(timeout=100) == 3
+    assert clock.real_monotonic() - began < 30
+    assert world.now > 660
+
+
+def test_the_worker_is_a_thread_of_the_test_and_its_pool_is_not(world: DropIn) -> None:
+    app, before = make_app(), celery.worker.state.total_count["sleep"]
+    with start_worker(app, pool="prefork") as worker:
+        stats = app.control.inspect(timeout=1).stats()[worker.hostname]
+        child = app.tasks["sleep"].delay(1).get(timeout=10)
+        assert stats["pid"] == os.getpid()
+        assert stats["pool"]["processes"] == [child]
+        assert child != os.getpid()
+        assert world.lives()[0] == "client/1"
+        assert celery.worker.state.total_count["sleep"] == before + 1
+
+
+def test_a_pool_process_does_not_see_handlers_and_serializers_of_after_its_fork(world: DropIn) -> None:
+    app, heard = make_app(accept_content=["application/json", "application/x-late"]), []
+
+    def listen(sender: Any = None, **_: Any) -> None:
+        heard.append(os.getpid())
+
+    with start_worker(app, pool="prefork"):
+        signals.task_received.connect(listen)
+        signals.task_prerun.connect(listen)
+        kombu.serialization.register("late", repr, eval, "application/x-late", "utf-8")
+        try:
+            assert app.tasks["add"].delay(1, 2).get(timeout=10) == 3
+            assert heard == [os.getpid()], "the worker received it here, a pool process ran it"
+            result = app.tasks["add"].apply_async((1, 2), serializer="late")
+            with pytest.raises(ValueError, match="too many values"):
+                result.get(timeout=10)
+        finally:
+            signals.task_received.disconnect(listen)
+            signals.task_prerun.disconnect(listen)
+            kombu.serialization.unregister("late")
+
+
+def test_what_a_pool_process_logs_reaches_the_test_once(world: DropIn, caplog: pytest.LogCaptureFixture) -> None:
+    app = make_app()
+
+    @app.task(name="log", shared=False)
+    def log() -> None:
+        logging.getLogger("some.task").error("from the pool")
+
+    logging.getLogger("celery").setLevel(logging.INFO)
+    with start_worker(app, pool="prefork", loglevel="INFO"):
+        app.tasks["log"].delay().get(timeout=10)
+        time.sleep(1)
+    logging.getLogger("celery").setLevel(logging.NOTSET)
+    assert [record.getMessage() for record in caplog.records].count("from the pool") == 1
+
+
+def test_a_worker_in_a_thread_leaves_the_handlers_of_signals_alone(world: DropIn) -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    app = make_app()
+    worker = app.Worker(pool="solo", hostname="here@host", quiet=True, redirect_stdouts=False)
+    thread = threading.Thread(target=worker.start, daemon=True)
+    thread.start()
+    with allow_join_result():
+        assert app.tasks["add"].delay(1, 2).get(timeout=10) == 3
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    worker.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_semaphores_and_queues_of_billiard_are_shared_by_pool_processes_and_do_not_block(world: DropIn) -> None:
+    app = make_app()
+    lock, numbers = billiard.Lock(), billiard.Queue()
+
+    @app.task(name="hold", shared=False)
+    def hold() -> None:
+        with lock:
+            numbers.put(os.getpid())
+            time.sleep(10)
+
+    with start_worker(app, pool="prefork", concurrency=2):
+        began = time.monotonic()
+        for result in [hold.delay(), hold.delay()]:
+            result.get(timeout=60)
+        assert time.monotonic() - began > 20
+        assert len({numbers.get(timeout=5), numbers.get(timeout=5)}) == 2
+        assert lock.acquire(timeout=1)
+        assert not lock.acquire(timeout=1)
+        lock.release()
+        with pytest.raises(ValueError, match="too many times"):
+            lock.release()
+        recursive = billiard.RLock()
+        with recursive, recursive:
+            pass
+        with pytest.raises(AssertionError, match="not owned"):
+            recursive.release()
+
+
+def test_what_takes_a_moment_in_life_takes_time(world: DropIn) -> None:
+    app = make_app()
+    with start_worker(app):
+        began = time.perf_counter()
+        app.tasks["add"].apply_async((1, 2), countdown=3).get(timeout=10)
+        assert 3 < time.perf_counter() - began < 3.1
+
+
+def test_garbage_is_collected_and_its_finalizers_need_not_wait(world: DropIn) -> None:
+    app = make_app()
+    with start_worker(app):
+        results = [app.tasks["add"].delay(number, 1) for number in range(100)]
+        assert results[0].get(timeout=10) == 1
+        for result in results:
+            result.itself = result
+        gone = weakref.ref(results[0])
+        del results, result
+        gc.collect()
+        assert gone() is None
+        assert app.tasks["add"].delay(1, 2).get(timeout=10) == 3
+
+
+@pytest.mark.parametrize("pool", ["solo", "prefork"])
+def test_two_worlds_of_one_seed_have_one_digest(pool: str) -> None:
+    digests = set()
+    for _ in range(2):
+        with DropIn(seed=3) as world:
+            app = make_app("redis://")
+            with start_worker(app, pool=pool, hostname="here@host"):
+                for number in range(5):
+                    assert app.tasks["add"].delay(number, 1).get(timeout=10) == number + 1
+            assert len(world.trace) > 40
+            digests.add(world.trace.digest())
+    assert len(digests) == 1
+
+
+def test_threads_that_still_live_at_the_end_are_not_among_pythons_threads() -> None:
+    before = threading.enumerate()
+    with DropIn() as world:
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        assert len(threading.enumerate()) == len(before) + 1
+        assert world.lives() == ["thread 1000"]
+    assert threading.enumerate() == before
+
+
+def test_a_world_without_an_app_says_so_and_ends_once(world: DropIn) -> None:
+    with pytest.raises(UsageError, match="needs an app"):
+        world.start_worker("w1")
+    world.start_worker("w2", app=make_app, wait=True)
+    assert make_app().tasks["add"].delay(1, 2).get(timeout=10) == 3
+    assert "celery" in world.queues
+    world.end()
+    with pytest.raises(UsageError, match="ended already"):
+        world.end()
