@@ -8,6 +8,7 @@ import shlex
 import sys
 from hashlib import sha256
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,11 @@ __all__ = ["add_options", "explain", "remember", "running", "trace_file"]
 WITH_GIVEN = (
     "A test with @given runs many times within one `sim`. Write `with tasksim.Simulation(app) as sim:` in its body "
     "instead; then each example has a simulation of its own."
+)
+
+TOO_EARLY = (
+    "A fixture published this before the simulation began, to the real broker. Let the fixture ask for `sim`, or name "
+    "`sim` before it."
 )
 
 #: The simulation of a test, and pytest's folders.
@@ -58,12 +64,25 @@ def explain(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     error = None if call.excinfo is None else call.excinfo.value
     if error is not None and "tasksim.errors" in sys.modules and not item.config.getoption("fulltrace", False):
         _shorten(error)
-    if _running in item.stash:
+    if _running not in item.stash:
+        if error is not None and call.when == "setup" and "sim" in getattr(item, "fixturenames", ()):
+            _explain_too_early(error)
+    else:
         broken = isinstance(error, Exception | pytest.fail.Exception) and not isinstance(error, pytest.xfail.Exception)
         if error is not None and broken:
             _add_section(item, call.when, error)
         if call.when == "teardown":
             del item.stash[_running]  # items live as long as the session
+
+
+def _explain_too_early(error: BaseException) -> None:
+    """A fixture that publishes before `sim` is set up reaches for the real broker."""
+    frame = error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_name == "send_task" and _package(frame) == "celery":
+            _note(error, TOO_EARLY)
+            return
+        frame = frame.tb_next
 
 
 def _add_section(item: pytest.Item, when: str, error: BaseException) -> None:
@@ -146,7 +165,7 @@ def _shorten(error: BaseException) -> None:
     frames = [error.__traceback__]
     while frames[-1].tb_next is not None:
         frames.append(frames[-1].tb_next)
-    packages = [str(one.tb_frame.f_globals.get("__name__", "")).partition(".")[0] for one in frames]
+    packages = [_package(one) for one in frames]
     own = [place for place, package in enumerate(packages) if package not in _BETWEEN | _PYTEST]
     if own:
         frames[own[-1]].tb_next = None
@@ -154,3 +173,7 @@ def _shorten(error: BaseException) -> None:
         runner = [place for place, package in enumerate(packages) if package in _PYTEST]
         if runner:
             frames[runner[-1]].tb_next = frames[-1]
+
+
+def _package(frame: TracebackType) -> str:
+    return str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0]

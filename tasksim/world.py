@@ -173,7 +173,7 @@ class World:
         settings.forget_environment(self._settings)
         self.rules = None if self.app is None else settings.broker_rules(self.app, self._settings)
         if self.app is not None:
-            self.app.loader.import_default_modules()  # what a worker would import, before anything is replaced
+            worker_app.import_modules(self.app)
         rows = self._rows()
         gc.disable()  # finalizers act in whichever process is running
         gc.callbacks.append(self._collecting_garbage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,6 +26,9 @@ logger = logging.getLogger("tasksim")
 CACHED = ("amqp", "control", "events", "oid", "log")
 #: Those that a fork makes anew.
 _CACHED_AT_FORK = ("control", "events")
+
+#: Celery's own name for it (celery.fixups.django).
+_SKIP_CHECKS = "CELERY_SKIP_CHECKS"
 
 Body = dict[str, Any]
 
@@ -94,6 +98,22 @@ def copy_of(conf: Any) -> Any:
     maps = [conf.maps[0].copy(), *conf.maps[1:]]
     vars(new).update(vars(conf), maps=maps, changes=maps[0], defaults=maps[1:], _observers=[])
     return new
+
+
+def import_modules(app: Any) -> None:
+    """Import what a worker would, before anything is replaced.
+
+    Django's system checks, which Celery makes then, are left to the simulated workers: a check may ask a server.
+    """
+    before = os.environ.get(_SKIP_CHECKS)
+    os.environ[_SKIP_CHECKS] = "1"
+    try:
+        app.loader.import_default_modules()
+    finally:
+        if before is None:
+            del os.environ[_SKIP_CHECKS]
+        else:
+            os.environ[_SKIP_CHECKS] = before
 
 
 def shared_tasks_of(app: Any) -> Callable[[Any], Any]:

@@ -36,7 +36,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "comparison": ("simulation", "patching", "trace", "errors", "events"),
     "dropin": ("simulation", "world", "limits", "errors"),
     "strategies": ("simulation", "driving", "trace", "limits", "errors", "events"),
-    "scenario": ("simulation", "driving", "check", "trace", "errors", "events"),
+    "scenario": ("simulation", "worker", "driving", "check", "trace", "errors", "events"),
     "cli": ("scenario", "comparison", "simulation", "check", "report", "trace", "errors", "events"),
     "__main__": ("cli",),
     "pytest_scenarios": ("scenario", "report", "errors"),

@@ -192,6 +192,14 @@ def test_the_servers_clock_is_virtual(world: World, client: redis.Redis) -> None
     assert client.time() == (EPOCH + 7, 500_000)
 
 
+def test_the_server_tells_its_version_and_how_many_keys_it_has(client: redis.Redis) -> None:
+    client.set("a", "1")
+    found = client.info()
+    assert (found["redis_version"], found["role"]) == ("7.2.0", "master")
+    assert found["db0"]["keys"] == 1
+    assert set(client.info("server")) == {"redis_version", "redis_mode"}
+
+
 def test_a_lock_of_two_processes_is_held_by_one_at_a_time(world: World) -> None:
     order = []
 

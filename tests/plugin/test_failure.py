@@ -113,6 +113,40 @@ def test_a_fixture_that_fails_in_the_simulation_is_explained_as_well(run, pytest
     result.stdout.fnmatch_lines(["*Captured tasksim setup*", "seed 0, again: pytest *::test_total --tasksim-seed=0"])
 
 
+def test_a_fixture_that_publishes_too_early_is_told_so(run, pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+        from celery import Celery
+
+        app = Celery("own", broker="amqp://127.0.0.1:1//", backend="cache+memory://")
+        app.conf.task_publish_retry = False
+
+        @app.task(shared=False)
+        def add(a, b):
+            return a + b
+
+        @pytest.fixture
+        def early():
+            return add.delay(1, 2)
+
+        @pytest.mark.tasksim(app=app)
+        def test_early(early, sim): pass
+
+        @pytest.fixture
+        def late(sim):
+            return add.delay(1, 2)
+
+        @pytest.mark.tasksim(app=app)
+        def test_late(late, sim):
+            assert late.get() == 3
+        """
+    )
+    result = run()
+    result.assert_outcomes(errors=1, passed=1)
+    result.stdout.fnmatch_lines(["E*OperationalError*", "E*Let the fixture ask for `sim`, or name `sim` before it."])
+
+
 def test_with_given_the_error_says_what_to_write_instead(run, pytester):
     pytester.makepyfile(
         """
