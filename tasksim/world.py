@@ -140,7 +140,10 @@ class World:
         self.backends: list[weakref.ref[Any]] = []
         self.ends = eager.Ends(self.trace, self.running) if self.eager else None
         self.trace.subscribe(Delivered, self._delivered)
-        self.redis = RedisServers(self.kernel, self.record, self.now, self.serials, version=self._versions["redis"])
+        masters = settings.sentinel_masters(self.app, self._settings)
+        self.redis = RedisServers(
+            self.kernel, self.record, self.now, self.serials, version=self._versions["redis"], masters=masters
+        )
         self.redis_watch = RedisWatch(self.kernel, self.record, self.now, self.serials, self.redis)
         self.amqp = AmqpServers(self._make_amqp_server)
         self.amqp_seam = amqp_seam.AmqpSeam(

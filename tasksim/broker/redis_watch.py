@@ -62,9 +62,13 @@ class _Consumer:
 
     def __init__(self, channel: Any, process: Process, servers: RedisServers) -> None:
         self.channel, self.process = channel, process
-        address = channel.client.connection_pool.connection_kwargs
+        pool = channel.client.connection_pool
+        address = pool.connection_kwargs
         path = address.get("path")
-        self.server: RedisServer = servers.at(path) if path else servers.at(address["host"], int(address["port"]))
+        if hasattr(pool, "get_master_address"):  # found by a sentinel
+            self.server: RedisServer = servers.at(*pool.get_master_address())
+        else:
+            self.server = servers.at(path) if path else servers.at(address["host"], int(address["port"]))
         self.database = int(address.get("db") or 0)
         self.unacked = f"{channel.global_keyprefix}{channel.unacked_key}".encode() if channel.ack_emulation else b""
         self._keys: list[bytes] | None = None

@@ -62,6 +62,7 @@ class Store(FakeServer):
         restricted: somebody has used an ACL command: from then on it is asked who may do what.
         logins: passwords by user, if they are to be asked for; None lets any user in with any password, as whatever an
             app's URL says is right.
+        masters: addresses by name, as this server tells them when it is asked as a sentinel.
     """
 
     lock: Any
@@ -74,7 +75,7 @@ class Store(FakeServer):
         super().__init__(version=tuple(int(part) for part in version.split(".")))
         self.kernel, self.hooks = kernel, hooks
         self.writes = 0
-        self.version_text = version
+        self.version_text = version if version.count(".") > 1 else f"{version}.0"  # clients read three numbers
         self.lock = NoLock()
         self.dbs = _Databases(self)
         self.subscribers = defaultdict(OrderedSet)
@@ -85,6 +86,7 @@ class Store(FakeServer):
         self.all_touched = False
         self.restricted = False
         self.logins: Mapping[str, str] | None = None
+        self.masters: Mapping[str, tuple[str, int]] = {}
         self._told = (-1, 0)
 
     def tell_time(self) -> None:

@@ -6,27 +6,17 @@ Each was found by running the same commands on a real one (tests/differential, R
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatchcase
 from typing import Any
 
 from fakeredis import _msgs as msgs
-from fakeredis._commands import Signature
 from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError
-from fakeredis._socket import FakeSocket
 from fakeredis.model import ExpiringMembersSet, Hash, ZSet
+
+from tasksim.network._fakeredis_admin import ADMIN, Admin
 
 __all__ = ["Mended", "in_servers_words"]
 
-_WORDS: Any = (bytes,)
-#: Commands that fakeredis lacks: how they are called, and which of our methods does them.
-_OWN = {"config get": Signature("config get", "config_get", _WORDS, _WORDS)}
-#: What CONFIG GET tells of a server that nobody has configured (redis.conf), as far as libraries ask.
-_DEFAULTS = {
-    "appendonly": "no", "databases": "16", "maxclients": "10000", "maxmemory": "0", "maxmemory-policy": "noeviction",
-    "notify-keyspace-events": "", "port": "6379", "proto-max-bulk-len": "536870912", "save": "3600 1 300 100 60 10000",
-    "timeout": "0", "tcp-keepalive": "300", "requirepass": "", "maxmemory-samples": "5", "lfu-decay-time": "1",
-}  # fmt: skip
 #: Commands that look at their arguments before the type of the key, and that type.
 _ARGUMENTS_FIRST: dict[str, Any] = {"zadd": ZSet, "hincrby": Hash}
 #: Of the arguments of an unknown command so much is repeated (server.c: rejectCommandFormat).
@@ -34,7 +24,7 @@ _REPEATED = 128
 _EXPIRE = re.compile(r"invalid expire time in '?(\w+)'?( command)?$")
 
 
-class Mended(FakeSocket):
+class Mended(Admin):
     """The commands of a client of a real server."""
 
     _server: Any
@@ -42,7 +32,7 @@ class Mended(FakeSocket):
     _fields: list[bytes]
 
     def _name_to_func(self, cmd_name: str) -> Any:
-        own = _OWN.get(cmd_name)
+        own = ADMIN.get(cmd_name)
         return super()._name_to_func(cmd_name) if own is None else (getattr(self, own.func_name), own)
 
     def _unknown_command(self, command: str, args: str | None = None) -> SimpleError:
@@ -73,14 +63,6 @@ class Mended(FakeSocket):
                 if item is not None and not isinstance(item.value, bytes):
                     return SimpleError(msgs.WRONGTYPE_MSG)
         return result
-
-    def config_get(self, *patterns: bytes) -> dict[bytes, bytes]:
-        """CONFIG GET: what was set, else a server's default."""
-        known = {name.encode(): value.encode() for name, value in _DEFAULTS.items()} | self._server.config
-        wanted = [_text(pattern).lower() for pattern in patterns]
-        return {
-            name: value for name, value in known.items() if any(fnmatchcase(_text(name), pattern) for pattern in wanted)
-        }
 
     def client_getname(self) -> Any:
         """CLIENT GETNAME: nothing rather than an empty name."""

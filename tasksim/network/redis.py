@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tasksim.events import Connected, Disconnected, Event, ServerStarted, ServerStopped
@@ -59,6 +59,7 @@ class RedisServer:
         now: virtual seconds since the start.
         version: of the server that is simulated.
         persistent: data outlives a restart.
+        masters: what it tells when it is asked as a sentinel.
 
     Attributes:
         connections: open ones by number, in the order of opening.
@@ -76,10 +77,12 @@ class RedisServer:
         version: str = "7.2",
         persistent: bool = False,
         hooks: Hooks | None = None,
+        masters: Mapping[str, tuple[str, int]] | None = None,
     ) -> None:
         self.name, self.version, self.persistent = name, version, persistent
         self.running = True
         self.hooks = hooks or Hooks()
+        self._masters = masters or {}
         self.connections: dict[int, _Connection] = {}
         self._kernel, self._record, self._now, self._serials = kernel, record, now, serials
         self.store = self._new_store()
@@ -87,7 +90,9 @@ class RedisServer:
     def _new_store(self) -> Store:
         from tasksim.network._fakeredis import Store  # slow to import, and not every simulation has a Redis
 
-        return Store(self._kernel, self.version, self.hooks)
+        store = Store(self._kernel, self.version, self.hooks)
+        store.masters = self._masters
+        return store
 
     # --- connections
 
@@ -157,6 +162,7 @@ class RedisServers:
 
     Args:
         version, persistent: for servers that are made from now on.
+        masters: addresses by name; each server also answers as a sentinel that knows them.
 
     Attributes:
         hooks: of all of them.
@@ -171,8 +177,9 @@ class RedisServers:
         *,
         version: str = "7.2",
         persistent: bool = False,
+        masters: Mapping[str, tuple[str, int]] | None = None,
     ) -> None:
-        self.version, self.persistent = version, persistent
+        self.version, self.persistent, self._masters = version, persistent, masters
         self.hooks = Hooks()
         self._kernel, self._record, self._now, self._serials = kernel, record, now, serials
         self._by_address: dict[tuple[str, int], RedisServer] = {}
@@ -196,6 +203,7 @@ class RedisServers:
             version=self.version,
             persistent=self.persistent,
             hooks=self.hooks,
+            masters=self._masters,
         )
 
     def all(self) -> list[RedisServer]:

@@ -76,6 +76,22 @@ def uses_redis(app: Any, changed: Mapping[str, Any]) -> bool:
     return broker_rules(app, changed) == REDIS or "redis" in str(backend or "")
 
 
+def sentinel_masters(app: Any, changed: Mapping[str, Any]) -> dict[str, tuple[str, int]]:
+    """Where the masters are that an app asks sentinels for: at Redis' usual port, a second one at the next.
+
+    Args:
+        changed: settings that the simulation sets otherwise than the app does.
+    """
+    if app is None:
+        return {}
+    names = []
+    for setting in ("broker_transport_options", "result_backend_transport_options"):
+        options = changed.get(setting, app.conf.get(setting)) or {}
+        if options.get("master_name"):
+            names.append(str(options["master_name"]))
+    return {name: ("127.0.0.1", 6379 + index) for index, name in enumerate(dict.fromkeys(names))}
+
+
 def _aliases(world: World) -> object:
     aliases = {**TRANSPORT_ALIASES, "amqp": _PYAMQP, "pyamqp": _PYAMQP, "librabbitmq": _PYAMQP}
     # A worker in the test's own process shares kombu's memory transport with the test, as in life.

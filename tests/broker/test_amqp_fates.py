@@ -442,3 +442,15 @@ def test_what_expires_behind_others_of_a_priority_queue_is_not_looked_for(scene,
     assert scene.row().ready == 2
     client.publish("higher", priority=5)
     assert client.get() == "high"
+
+
+@pytest.mark.parametrize(("version", "order"), [("3.10.8", ["c", "a", "b"]), ("4.1", ["c", "b", "a"])])
+def test_the_deaths_before_the_last_one_are_turned_round_before_3_13(version, order):
+    client = Scene(version).client()
+    for name, then in (("a", "b"), ("b", "c"), ("c", "end")):
+        client.queue(name, message_ttl=0, dead_letter_exchange="", dead_letter_routing_key=then)
+    client.queue("end")
+    client.publish("m", "a")
+    client.consume("end")
+    (got,) = client.take()
+    assert [death["queue"] for death in got.properties["application_headers"]["x-death"]] == order

@@ -58,6 +58,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "network/_fakeredis.py",
         "network/_fakeredis_peer.py",
         "network/_fakeredis_mended.py",
+        "network/_fakeredis_admin.py",
         "network/_resp.py",
         "network/_parts.py",
     ),

@@ -291,4 +291,4 @@ def test_any_password_is_right(world: World) -> None:
 def test_the_server_gives_its_own_version(world: World) -> None:
     assert world.redis
     client = redis.Redis(protocol=3)
-    assert client.execute_command("HELLO", "3")[b"version"] == b"7.2"
+    assert client.execute_command("HELLO", "3")[b"version"] == b"7.2.0"

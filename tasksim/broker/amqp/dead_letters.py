@@ -110,7 +110,9 @@ def _one_more(
     deaths: tuple[dict[str, Any], ...], message: Message, queue: str, reason: str, shared: Shared
 ) -> tuple[dict[str, Any], ...]:
     # One entry for each pair of queue and reason, the latest in front (docs "dlx", "Effects on dead-lettered
-    # messages").
+    # messages"). Before 3.13 the others are turned round each time (rabbit_dead_letter:group_by_queue_and_reason).
+    if shared.version < _LAST_DEATHS:
+        deaths = deaths[::-1]
     others = [death for death in deaths if (death.get("queue"), death.get("reason")) != (queue, reason)]
     same = next((death for death in deaths if (death.get("queue"), death.get("reason")) == (queue, reason)), None)
     if same is not None:
