@@ -150,16 +150,21 @@ class Channel:
         self._settle(entries, {}, "")
 
     def reject(self, entries: list[Unacked], requeue: bool) -> None:
-        """They go back to their queues, or to the dead letters."""
+        """They go back to their queues, or to the dead letters.
+
+        A dead letter arrives after its queue has handed on what it can (rabbit_amqqueue_process:subtract_acks).
+        """
         shared = self.shared
-        for entry in entries:
-            message, queue = entry.message, entry.queue
-            shared.record(
-                Rejected(shared.now(), self.owner, message.number, entry.number, queue.name, requeue, message.task_id)
-            )
-            if not requeue:
-                queue.reject(message)
-        self._settle(entries, by_queue(entries) if requeue else {}, "rejected")
+        with self.vhost.letters:
+            for entry in entries:
+                message, queue = entry.message, entry.queue
+                number, name = entry.number, queue.name
+                shared.record(
+                    Rejected(shared.now(), self.owner, message.number, number, name, requeue, message.task_id)
+                )
+                if not requeue:
+                    queue.reject(message)
+            self._settle(entries, by_queue(entries) if requeue else {}, "rejected")
 
     def recover(self) -> None:
         """All that is unacknowledged goes back (basic.recover with requeue)."""
