@@ -229,7 +229,7 @@ _STARTING: tuple[Row, ...] = (
         Row("threading:_start_joinable_thread", _WHY, _start_joinable),
         Row("threading:_ThreadHandle", _WHY, _make_handle),
     )
-    if hasattr(threading, "_start_joinable_thread")
+    if sys.version_info >= (3, 13)
     else (
         Row("threading:_start_new_thread", _WHY, lambda world: world.threads.start),
         Row("threading:_set_sentinel", _WHY, lambda world: world.threads.sentinel),

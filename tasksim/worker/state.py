@@ -36,8 +36,9 @@ import kombu.messaging
 import kombu.pools
 from celery.utils.collections import LimitedSet
 
+from tasksim.errors import PatchMissing
 from tasksim.kernel.cells import Cells, Make, keep
-from tasksim.patching.table import Patches, Row
+from tasksim.patching.table import Patches, Row, is_met
 from tasksim.worker.order import LoopSet, OrderedSet
 from tasksim.worker.world import World
 
@@ -108,23 +109,49 @@ SETS: dict[str, Callable[[], Any]] = {
     "revoked": lambda: LimitedSet(maxlen=state.REVOKES_MAX, expires=state.REVOKE_EXPIRES),
 }
 
+#: Places that only some releases have; a row whose place is missing in any other release is an error.
+SINCE: dict[str, str] = {
+    "celery.concurrency.prefork:_process_hostname": "celery>=5.7",
+    "celery.worker.state:scheduled_requests": "celery>=5.7",
+}
+
+#: A name that the start of the first pool process makes.
+_MADE_LATER = frozenset(("celery.app.trace:_tasks",))
+
 #: What the test has in common with the program that it is; of all else it has its own while the simulation runs.
 _KEPT_BY_THE_TEST = frozenset(("_on_app_finalizers", "_tls", "filters"))
 
 _HOLDERS = (state, consumer, heartbeat, control, request)
 
 
+def _exists(module: Any, name: str) -> bool:
+    """Does the installed release have this place?
+
+    Raises:
+        PatchMissing: it does not, and should.
+    """
+    place = f"{module.__name__}:{name}"
+    if hasattr(module, name) or place in _MADE_LATER:
+        return True
+    if place in SINCE and not is_met(SINCE[place]):
+        return False
+    raise PatchMissing(
+        f"{place} does not exist in the installed release; tasksim keeps it apart for each process. "
+        "Please report this with the versions of celery, kombu and billiard."
+    )
+
+
 def add_cells(cells: Cells, patches: Patches) -> None:
     """Put the table into force."""
     for module, name, fresh, fork in NAMES:
-        if hasattr(module, name):
+        if _exists(module, name):
             namespace = vars(module)
-            value = namespace[name]
+            value = namespace.get(name)
             patches.set_item(namespace, name, value if name in _KEPT_BY_THE_TEST else fresh(value))
             cells.name((namespace, name), fresh=fresh, fork=fork)
     _add_plain_containers(cells, patches)
     for name, make in SETS.items():
-        if hasattr(state, name):
+        if _exists(state, name):
             body = _body_maker(make)
             cells.body(getattr(state, name), fresh=body, fork=_new(body))
 
@@ -145,9 +172,9 @@ def _body_maker(make: Callable[[], Any]) -> Callable[[], dict[str, Any]]:
 def _add_plain_containers(cells: Cells, patches: Patches) -> None:
     named: dict[int, str] = {}
     for name, make in PLAIN.items():
-        value = getattr(state, name, None)
-        if value is None:
+        if not _exists(state, name):
             continue
+        value = getattr(state, name)
         places = [(vars(state), name)]
         for module in _HOLDERS:
             places += [

@@ -17,12 +17,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import celery
+import celery.exceptions
 from celery import _state
 
 from tasksim.errors import Stuck
 from tasksim.simulation import Simulation
 
 HERE = Path(__file__).resolve().parent
+#: "5.7", of the Celery that is installed.
+RELEASE = ".".join(celery.__version__.split(".")[:2])
 #: Seconds from start_worker or start_beat until the program boots (the README of the corpus, "Boot").
 BOOT = 2.0
 #: Seconds between two looks of `wait`; a worker that was just found ready has opened its connections by then.
@@ -58,8 +62,10 @@ class Corpus:
         return found
 
     def recording(self, name: str, broker: str) -> dict[str, Any]:
-        """What the real system did."""
-        return json.loads((self.recordings / f"{name}.{broker}.json").read_text(encoding="utf-8"))
+        """What the real system did: with the installed release of Celery, where that was recorded apart."""
+        file = f"{name}.{broker}.json"
+        own = self.recordings / f"celery-{RELEASE}" / file
+        return json.loads((own if own.exists() else self.recordings / file).read_text(encoding="utf-8"))
 
     def run(self, name: str, broker: str, seed: int = 0) -> Run:
         """Replay one program in the simulation."""
@@ -75,6 +81,8 @@ class Corpus:
 
     def compare(self, name: str, broker: str, run: Run) -> list[str]:
         """A replay against its recording."""
+        if run.gave_up is not None:
+            return [f"the run failed: TimeoutError: {run.gave_up}"]
         return self.modules["compare"].compare(self.recording(name, broker), run.canonical)
 
 
@@ -94,7 +102,10 @@ class Run:
     Attributes:
         canonical: the run in the form of a recording.
         digest: of the whole trace.
+        gave_up: what the program waited for in vain, as the error that ended it says.
     """
+
+    gave_up: str | None = None
 
     def __init__(self, corpus: Corpus, name: str, broker: str, seed: int) -> None:
         self.program = _load(name, corpus.programs / f"{name}.py")
@@ -127,7 +138,10 @@ class Run:
         control = SimulatedCtl(self, sim)
         probe = self.modules["probe"]
         probe.log = control.log
-        self.program.drive(self.app, control)
+        try:
+            self.program.drive(self.app, control)
+        except (TimeoutError, celery.exceptions.TimeoutError) as exc:
+            self.gave_up = str(exc)
         raw: dict[str, Any] = {"ended": time.time()}
         describe = self.modules["real_ctl"].describe
         raw["results"] = {name: describe(result) for name, result in control.results.items()}
