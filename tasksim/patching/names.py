@@ -23,8 +23,8 @@ from tasksim.patching.table import Patches
 _WANTED: tuple[tuple[ModuleType, str], ...] = (
     (time, "sleep"), (random, "random"), (random, "getrandbits"), (random, "seed"), (random, "getstate"),
     (random, "setstate"), (random, "gauss"), (os, "urandom"), (os, "getpid"), (os, "getppid"),
-    (os, "kill"), (signal, "signal"), (signal, "getsignal"), (threading, "get_ident"), (threading, "Lock"),
-    (threading, "RLock"), (queue, "SimpleQueue"),
+    (os, "kill"), (os, "fork"), (signal, "signal"), (signal, "getsignal"), (threading, "get_ident"),
+    (threading, "Lock"), (threading, "RLock"), (queue, "SimpleQueue"),
 )  # fmt: skip
 #: The real functions, and which of the above each is, by id.
 _REAL: tuple[Any, ...] = tuple(getattr(module, name) for module, name in _WANTED)
