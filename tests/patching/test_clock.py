@@ -164,7 +164,8 @@ def test_another_real_thread_sees_real_time(sim: Simulation) -> None:
     assert seen[3] == str(datetime.fromtimestamp(real).year)
 
 
-def test_pytests_own_timers_stay_real(pytester: pytest.Pytester) -> None:
+def test_pytests_own_timers_stay_real(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(
         """
         import time
