@@ -14,6 +14,7 @@ from typing import Any
 
 from tasksim.kernel.loop import Kernel
 from tasksim.kernel.process import running_thread
+from tasksim.patching.notebook import own_loop
 from tasksim.unix.descriptors import FIRST_DESCRIPTOR, OUT
 from tasksim.unix.system import Unix
 
@@ -112,11 +113,12 @@ def write_to_self(world: Any) -> object:
 def run_once(world: Any) -> object:
     """What takes the place of a round of an event loop."""
     real = asyncio.base_events.BaseEventLoop._run_once  # type: ignore[attr-defined]
-    gate = world.gate
+    gate, notebooks_own = world.gate, own_loop()
 
     def run(loop: Any) -> None:
         selector = getattr(loop, "_selector", None)
-        if selector.__class__ is not ParkingSelector and selector is not None and gate.inside():
+        left_alone = selector.__class__ is ParkingSelector or loop is notebooks_own
+        if not left_alone and selector is not None and gate.inside():
             _take_over(world, loop, selector)
         real(loop)
 

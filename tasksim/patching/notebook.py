@@ -21,6 +21,11 @@ def shell() -> Any:
     return None if module is None else module.get_ipython()
 
 
+def own_loop() -> Any:
+    """The event loop in which a notebook's cell runs, or None."""
+    return None if shell() is None else asyncio.events._get_running_loop()
+
+
 def watch_cells(patches: Patches, pause: Callable[[], None], resume: Callable[[], None]) -> None:
     """Call `pause` at the end of each cell and `resume` at the beginning of the next, until all is put back."""
     running = shell()
@@ -43,7 +48,7 @@ def watch_cells(patches: Patches, pause: Callable[[], None], resume: Callable[[]
 
 def _keep_real_time(patches: Patches) -> None:
     """The timers of the notebook's own event loop, which runs while a cell awaits, are in real time."""
-    loop: Any = asyncio.events._get_running_loop()
+    loop = own_loop()
     if loop is not None and hasattr(loop, "__dict__"):
         loop.time = real_monotonic
         patches.on_restore(lambda: vars(loop).pop("time", None))
