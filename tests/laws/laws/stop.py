@@ -70,7 +70,7 @@ def law_s44_a_soft_shutdown_gives_running_tasks_all_of_its_time(setup: Setup, ti
         history.all_settled(world)
 
 
-@law("S46", setup=alone, when=st.sampled_from([0.25, 3.25]), ids=st.integers(1, 2), examples=30)
+@law("S46", setup=alone, when=st.sampled_from([0.25, 3.25]), ids=st.integers(1, 2), examples=30, since="5.6")
 def law_s46_a_revoke_is_stored_at_once_and_the_message_discarded_and_acked_in_its_turn(
     setup: Setup, when: float, ids: int
 ) -> None:
