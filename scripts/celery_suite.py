@@ -139,7 +139,15 @@ def run_file(python: Path, source: Path, name: str, broker: str, backend: str, s
         }  # fmt: skip
         command = [str(python), "-m", "pytest", f"t/integration/{name}", "-p", "tasksim.pytest_plugin"]
         command += ["-p", Path(__file__).stem, "-o", "tasksim_dropin=true", f"--tasksim-seed={seed}", "-q"]
-        command += ["-p", "no:cacheprovider", f"--basetemp={folder}/pytest", "-W", "ignore"]
+        command += [
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:hypothesispytest",
+            f"--basetemp={folder}/pytest",
+            "-W",
+            "ignore",
+        ]
         try:
             done = subprocess.run(
                 command, cwd=source, env=environment, timeout=PATIENCE, capture_output=True, text=True, check=False

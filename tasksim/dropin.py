@@ -48,7 +48,6 @@ class DropIn(Simulation):
         self._ensure_begun()
         self.latency = LATENCY
         self._world.threads.on_start, self._world.threads.on_end = gc.disable, self._thread_ended
-        gc.collect()
         gc.freeze()  # what is there now is not looked through again and again
         self._world.patches.on_restore(gc.unfreeze)
         gc.enable()
