@@ -76,10 +76,11 @@ class Admin(FakeSocket):
             for number, found in sorted((number, _Keys(held)) for number, held in store.dbs.items())
             if len(found)
         }
-        seconds = int(store.kernel.now_ns // 1_000_000_000)
+        seconds, version = int(store.kernel.now_ns // 1_000_000_000), store.version_text
+        version += "" if version.count(".") > 1 else ".0"
         lines: dict[str, dict[str, Any]] = {
             "Server": {
-                "redis_version": store.version_text, "redis_mode": "standalone", "arch_bits": 64, "tcp_port": 6379,
+                "redis_version": version, "redis_mode": "standalone", "arch_bits": 64, "tcp_port": 6379,
                 "uptime_in_seconds": seconds, "uptime_in_days": seconds // 86400,
             },
             "Clients": {

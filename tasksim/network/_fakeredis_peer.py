@@ -28,8 +28,6 @@ __all__ = ["Peer"]
 
 _BLMOVE_ARGUMENTS: Any = (bytes, bytes, bytes, bytes, Timeout)
 _BLMOVE = Signature("blmove", "_blmove", _BLMOVE_ARGUMENTS, flags=msgs.FLAG_NO_SCRIPT)
-_NOTHING: Any = ()
-_INFO = Signature("info", "_info", _NOTHING, (bytes,), flags=msgs.FLAG_NO_SCRIPT)
 _NO_PASSWORD = (
     "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration "
     "is correct?"
@@ -271,26 +269,7 @@ class Peer(Mended):
         raise SimpleError("ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP.")
 
     def _name_to_func(self, cmd_name: str) -> Any:
-        if cmd_name == "info":
-            return self._info, _INFO
         return (self._blmove, _BLMOVE) if cmd_name == "blmove" else super()._name_to_func(cmd_name)
-
-    def _info(self, *sections: bytes) -> bytes:
-        """INFO, as far as there is something to tell: programs ask for the version, and whether it is a replica."""
-        databases = {number: len(keys) for number, keys in sorted(self._server.dbs.items()) if len(keys)}
-        text = self._server.version_text
-        facts: dict[str, dict[str, object]] = {
-            "server": {"redis_version": text if text.count(".") > 1 else f"{text}.0", "redis_mode": "standalone"},
-            "persistence": {"loading": 0},
-            "replication": {"role": "master", "connected_slaves": 0},
-            "keyspace": {f"db{number}": f"keys={size},expires=0,avg_ttl=0" for number, size in databases.items()},
-        }
-        wanted = {_text(section).lower() for section in sections} or {"default"}
-        lines = []
-        for name, values in facts.items():
-            if wanted & {name, "default", "all", "everything"}:
-                lines += [f"# {name.title()}", *(f"{key}:{value}" for key, value in values.items()), ""]
-        return "\r\n".join(lines).encode()
 
     def _blmove(self, source: bytes, target: bytes, src: bytes, dst: bytes, timeout: float) -> Any:
         """BLMOVE; fakeredis does not block when the source is empty."""
