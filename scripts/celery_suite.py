@@ -47,7 +47,7 @@ NOT_SERVED = {
     "test_worker.py::test_concurrency_auto_sizes_prefork_pool": "starts `celery worker` as a program: a real process",
 }
 #: Real seconds that a file may take.
-PATIENCE = 400
+PATIENCE = 1200
 _OUTCOMES = "TASKSIM_SUITE_OUTCOMES"
 COLUMNS = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import multiprocessing.connection
+import subprocess
 import sys
 from collections.abc import Iterable
 from typing import Any
 
 from tasksim.patching.asyncio_loop import make_selector, run_once, write_to_self
+from tasksim.patching.clock import real_monotonic
 from tasksim.patching.table import Row
 
 #: Seconds between two looks at real pipes: at first, and at most.
@@ -34,7 +37,25 @@ def _wait_for_pipes(world: Any) -> object:
     return wait
 
 
+def _wait_for_program(world: Any) -> object:
+    real, gate = vars(subprocess.Popen)["_wait"], world.gate
+
+    def wait(self: Any, timeout: float | None) -> Any:
+        if timeout is None or not gate.inside():
+            return real(self, timeout)
+        deadline, pause = real_monotonic() + timeout, _thread.allocate_lock()
+        pause.acquire()
+        while self.poll() is None:
+            if real_monotonic() >= deadline:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            pause.acquire(timeout=FIRST_PAUSE)
+        return self.returncode
+
+    return wait
+
+
 ROWS: tuple[Row, ...] = (
+    Row("subprocess:Popen._wait", "a real program needs real time for its end", _wait_for_program),
     Row("selectors:DefaultSelector", "an event loop made inside waits in virtual time", make_selector),
     Row("asyncio.selector_events:BaseSelectorEventLoop._write_to_self", "as above: it is woken", write_to_self),
     Row("asyncio.base_events:BaseEventLoop._run_once", "a loop from before waits in virtual time as well", run_once),

@@ -6,6 +6,8 @@ import gc
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -157,6 +159,15 @@ def test_semaphores_and_queues_of_billiard_are_shared_by_pool_processes_and_do_n
             pass
         with pytest.raises(AssertionError, match="not owned"):
             recursive.release()
+
+
+def test_a_real_program_has_real_time(world: DropIn) -> None:
+    began = world.now
+    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.3)"])
+    with pytest.raises(subprocess.TimeoutExpired):
+        program.wait(timeout=0.01)
+    assert program.wait(timeout=30) == 0
+    assert world.now == began
 
 
 def test_what_takes_a_moment_in_life_takes_time(world: DropIn) -> None:
