@@ -454,3 +454,25 @@ def test_the_deaths_before_the_last_one_are_turned_round_before_3_13(version, or
     client.consume("end")
     (got,) = client.take()
     assert [death["queue"] for death in got.properties["application_headers"]["x-death"]] == order
+
+
+def test_a_rejected_message_comes_back_after_its_consumer_has_got_the_next_one(scene, client):
+    client.queue("q", max_priority=5, dead_letter_exchange="", dead_letter_routing_key="q")
+    client.publish("first", priority=5)
+    client.publish("second")
+    client.qos(1)
+    client.consume()
+    client.nack(client.take()[0].tag, requeue=False)
+    assert client.bodies() == ["second"]
+    assert scene.row().ready == 1
+
+
+def test_what_is_rejected_at_once_comes_back_consumer_by_consumer(client):
+    client.queue("q", max_priority=1)
+    client.consume(tag="t1")
+    client.consume(tag="t2")
+    client.publish("low")
+    client.publish("high", priority=1)
+    client.take()
+    client.nack(0, multiple=True)
+    assert [(got.consumer, got.body) for got in client.take()] == [("t1", "low"), ("t2", "high")]

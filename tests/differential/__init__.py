@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,14 +25,10 @@ class Kind:
     server: Callable[[], AbstractContextManager[Any]]
     shared: bool
     draw: Callable[[int], Any]
-    runner: Callable[[Any], Any]
+    runner: Callable[[Any], AbstractContextManager[Any]]
     marks: tuple[str, ...]
     plants: Mapping[str, Any]
     plant: Callable[[str], AbstractContextManager[None]]
-
-    def planted(self, name: str) -> AbstractContextManager[None]:
-        """The model with a wrong rule, or (no name) as it is."""
-        return self.plant(name) if name else nullcontext()
 
 
 def kinds() -> dict[str, Kind]:

@@ -182,6 +182,16 @@ class _Drawing:
         ends = {"destination": self.exchange(), "source": self.exchange()}
         return self.operation("bind exchange", **ends, key=self.random.choice(_PATTERNS))
 
+    def come_back(self) -> list[Operation]:
+        """Messages are fetched and put back among others."""
+        channel, queue = self.random.randrange(CHANNELS), self.queue()
+        fetch = Operation("get", channel, {"queue": queue, "no_ack": False})
+        sent = [self.publish(queue, None) for _ in range(self.random.randint(2, 4))]
+        back = [self.settle("nack", requeue=True) for _ in range(self.random.randint(1, 2))]
+        fetched = [fetch] * self.random.randint(1, 2)
+        back = [Operation(one.kind, channel, one.options) for one in back]
+        return [*sent, *fetched, *back, fetch, fetch]
+
     def anything(self) -> Operation:
         """The next operation."""
         chance, flag = self.random, self.one_in(2)
@@ -221,4 +231,6 @@ def draw_case(seed: int) -> Case:
     operations += [drawing.bind() for _ in range(chance.randint(1, 5) if exchanges else 0)]
     least, most = (3, 6) if shape == "timed" else (4, 10) if shape == "quorum" else (8, 18)
     operations += [drawing.anything() for _ in range(chance.randint(least, most))]
+    if shape == "plain" and drawing.one_in(4):
+        operations += drawing.come_back()
     return Case(tuple(operations), timed=shape == "timed")

@@ -212,14 +212,15 @@ def marks_of(case: Case, steps: list[Step]) -> set[str]:
     return found & set(MARKS)
 
 
-def runner(port: int) -> Run:
+@contextmanager
+def runner(port: int) -> Iterator[Run]:
     """Runs a case on a simulated server of its own and on the real one at this port."""
 
     def run(case: Case) -> tuple[set[str], str | None]:
         steps, values = run_model(case)
         return marks_of(case, steps), run_real(port, case, steps, values)
 
-    return run
+    yield run
 
 
 # --- wrong rules

@@ -105,7 +105,12 @@ def redis_server() -> Iterator[int]:
     with tempfile.TemporaryDirectory(prefix="tasksim-redis-") as folder:
         port = _free_port()
         command = [str(program), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        with _running([*command, "--dir", folder], Path(folder), {}, redis.Redis(port=port).ping):
+
+        def ask() -> None:
+            with redis.Redis(port=port) as client:
+                client.ping()
+
+        with _running([*command, "--dir", folder], Path(folder), {}, ask):
             yield port
 
 
@@ -138,7 +143,8 @@ def rabbitmq_server() -> Iterator[str]:
         }
 
         def ask() -> None:
-            amqp.Connection(address, connect_timeout=2).connect()
+            with amqp.Connection(address, connect_timeout=2) as connection:
+                connection.connect()
 
         try:
             with _running([str(program)], folder, environment, ask):

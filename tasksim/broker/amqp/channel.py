@@ -9,7 +9,7 @@ from tasksim.broker.amqp import methods as m
 from tasksim.broker.amqp.consumer import Consumer
 from tasksim.broker.amqp.queue import Queue
 from tasksim.broker.amqp.refusals import failed
-from tasksim.broker.amqp.unacked import Transaction, Unacked, by_queue, count_out, counted
+from tasksim.broker.amqp.unacked import Transaction, Unacked, by_consumer, by_queue, count_out, counted
 from tasksim.broker.base import MILLISECOND, SECOND
 from tasksim.events import Acked, Delivered, Redelivered, Rejected
 from tasksim.message import Message
@@ -147,7 +147,7 @@ class Channel:
             shared.record(
                 Acked(shared.now(), self.owner, message.number, entry.number, entry.queue.name, message.task_id)
             )
-        self._settle(entries, {}, "")
+        self._settle(entries, [], "")
 
     def reject(self, entries: list[Unacked], requeue: bool) -> None:
         """They go back to their queues, or to the dead letters.
@@ -164,23 +164,24 @@ class Channel:
                 )
                 if not requeue:
                     queue.reject(message)
-            self._settle(entries, by_queue(entries) if requeue else {}, "rejected")
+            self._settle(entries, by_consumer(entries) if requeue else [], "rejected")
 
     def recover(self) -> None:
         """All that is unacknowledged goes back (basic.recover with requeue)."""
         entries = list(self.unacked.values())
         self.unacked.clear()
-        self._settle(entries, by_queue(entries), "recovered")
+        self._settle(entries, by_consumer(entries), "recovered")
 
-    def _settle(self, entries: list[Unacked], back: dict[Queue, list[Message]], reason: str) -> None:
+    def _settle(self, entries: list[Unacked], back: list[tuple[Queue, list[Message]]], reason: str) -> None:
         # The order is RabbitMQ's: a consumer's own credit comes back first, then the queue takes its messages back and
         # hands them on, and then the channel's limit is eased (rabbit_amqqueue_process:subtract_acks; rabbit_channel:
         # internal_reject, notify_limiter).
         counted = count_out(entries, self.shared)
         run = self._unblock() if self.blocked else {}
-        for queue, messages in back.items():
+        for queue, messages in back:
             queue.requeue(messages, reason)
-            run[queue] = None
+            run.pop(queue, None)
+            queue.run()
         for queue in run:
             queue.run()
         self.volume -= counted

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tasksim.broker.amqp.queue import Queue
     from tasksim.broker.base import Shared
 
-__all__ = ["Transaction", "Unacked", "by_queue", "count_out", "counted"]
+__all__ = ["Transaction", "Unacked", "by_consumer", "by_queue", "count_out", "counted"]
 
 
 class Unacked:
@@ -53,6 +53,15 @@ def by_queue(entries: Iterable[Unacked]) -> dict[Queue, list[Message]]:
     for entry in entries:
         back.setdefault(entry.queue, []).append(entry.message)
     return back
+
+
+def by_consumer(entries: Iterable[Unacked]) -> list[tuple[Queue, list[Message]]]:
+    """The same for each consumer, by its tag, those of basic.get first (rabbit_channel:foreach_per_queue)."""
+    back: dict[tuple[bool, str | int, Queue], list[Message]] = {}
+    for entry in entries:
+        tag = entry.tag if entry.consumer is None else entry.consumer.tag
+        back.setdefault((entry.consumer is not None, tag, entry.queue), []).append(entry.message)
+    return [(key[2], back[key]) for key in sorted(back, key=lambda key: key[:2])]
 
 
 def count_out(entries: Iterable[Unacked], shared: Shared) -> int:
