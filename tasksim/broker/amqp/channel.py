@@ -172,14 +172,16 @@ class Channel:
         self.unacked.clear()
         self._settle(entries, by_consumer(entries), "recovered")
 
-    def _settle(self, entries: list[Unacked], back: list[tuple[Queue, list[Message]]], reason: str) -> None:
+    def _settle(self, entries: list[Unacked], back: list[tuple[Queue, list[Unacked]]], reason: str) -> None:
         # The order is RabbitMQ's: a consumer's own credit comes back first, then the queue takes its messages back and
         # hands them on, and then the channel's limit is eased (rabbit_amqqueue_process:subtract_acks; rabbit_channel:
         # internal_reject, notify_limiter).
-        counted = count_out(entries, self.shared)
-        run = self._unblock() if self.blocked else {}
-        for queue, messages in back:
-            queue.requeue(messages, reason)
+        counted = 0 if back else count_out(entries, self.shared)
+        run = self._unblock() if self.blocked and not back else {}
+        for queue, group in back:
+            counted += count_out(group, self.shared)
+            run.update(self._unblock() if self.blocked else {})
+            queue.requeue([entry.message for entry in group], reason)
             run.pop(queue, None)
             queue.run()
         for queue in run:

@@ -55,12 +55,12 @@ def by_queue(entries: Iterable[Unacked]) -> dict[Queue, list[Message]]:
     return back
 
 
-def by_consumer(entries: Iterable[Unacked]) -> list[tuple[Queue, list[Message]]]:
-    """The same for each consumer, by its tag, those of basic.get first (rabbit_channel:foreach_per_queue)."""
-    back: dict[tuple[bool, str | int, Queue], list[Message]] = {}
+def by_consumer(entries: Iterable[Unacked]) -> list[tuple[Queue, list[Unacked]]]:
+    """The deliveries of each consumer, by its tag, those of basic.get first (rabbit_channel:foreach_per_queue)."""
+    back: dict[tuple[bool, str | int, Queue], list[Unacked]] = {}
     for entry in entries:
         tag = entry.tag if entry.consumer is None else entry.consumer.tag
-        back.setdefault((entry.consumer is not None, tag, entry.queue), []).append(entry.message)
+        back.setdefault((entry.consumer is not None, tag, entry.queue), []).append(entry)
     return [(key[2], back[key]) for key in sorted(back, key=lambda key: key[:2])]
 
 
