@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, chord, group
+from celery.exceptions import ChordError
 from celery.result import GroupResult
 from kombu import Exchange, Queue, binding
 
@@ -51,6 +52,13 @@ def make_app(broker: str, backend: str, **settings: Any) -> Celery:
     return app
 
 
+def _outcome(result: Any) -> Any:
+    try:
+        return result.get(timeout=60)
+    except ChordError as error:  # in old releases a part that ran twice may have been counted twice
+        return str(error)
+
+
 def several_workers(broker: str, backend: str, seed: int) -> Trace:
     """Gossip and mingle among three workers, a group and a chord, revocations of many, a cut, a worker killed."""
     app = make_app(broker, backend, task_acks_late=True, worker_prefetch_multiplier=2)
@@ -72,7 +80,7 @@ def several_workers(broker: str, backend: str, seed: int) -> Trace:
         assert answers
         assert isinstance(together, GroupResult)
         sim.run(until=60.0)
-        told = [together.get(timeout=60), summed.get(timeout=60), drawn]
+        told = [together.get(timeout=60), _outcome(summed), drawn]
         told += [repr(one.result) for one in doomed]
         sim.at(sim.now, lambda: None)
         return _with(sim.trace, told)

@@ -1,6 +1,7 @@
 """`tasksim run FILE`: what it prints and how it exits."""
 
 import hashlib
+import importlib.metadata
 import re
 import shutil
 import subprocess
@@ -27,8 +28,12 @@ def fresh_shop():
     shop.reset()
 
 
+#: Both streams apart, which they always are since click 8.2.
+APART = {} if int(importlib.metadata.version("click").split(".")[1]) > 1 else {"mix_stderr": False}
+
+
 def tasksim(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return CliRunner(**APART).invoke(main, [str(argument) for argument in arguments])
 
 
 @pytest.fixture

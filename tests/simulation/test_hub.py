@@ -25,7 +25,9 @@ def test_select_sees_the_socket_of_a_client() -> None:
     with Simulation(make_app(REDIS), workers=0) as sim:
         import redis
 
-        connection = redis.Redis().connection_pool.get_connection()
+        connection = redis.Redis(single_connection_client=True).connection
+        assert connection is not None
+        connection.connect()
         sock = connection._sock
         assert select.select([sock], [sock], [], 2) == ([], [sock], [])
         assert select.select([sock], [], [], 2) == ([], [], [])
