@@ -224,3 +224,12 @@ def test_a_world_without_an_app_says_so_and_ends_once(world: DropIn) -> None:
     world.end()
     with pytest.raises(UsageError, match="ended already"):
         world.end()
+
+
+def test_apps_of_the_test_are_whole_afterwards() -> None:
+    app = Celery("whole", broker="redis://", backend="redis://", set_as_current=False)
+    kept = set(vars(app))
+    with DropIn():
+        app.AsyncResult("a")
+    assert kept <= set(vars(app))
+    assert app.AsyncResult("a").backend is not None
