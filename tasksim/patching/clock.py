@@ -211,9 +211,13 @@ def _show(clocks: Clocks | None) -> None:
 
 def is_travelling() -> bool:
     """Is a time-machine at work?"""
+    return bool(_travels())
+
+
+def _travels() -> Any:
+    """The stack of time-machine's travels, by its name since release 3, and before; None or empty without any."""
     machine = sys.modules.get("time_machine")
-    stack = getattr(machine, "traveller_stack", None) or getattr(machine, "coordinates_stack", None)
-    return bool(stack)
+    return getattr(machine, "traveller_stack", None) or getattr(machine, "coordinates_stack", None)
 
 
 def _addresses() -> dict[str, int]:
@@ -229,22 +233,28 @@ def _addresses() -> dict[str, int]:
     return _made
 
 
+def _seconds(name: str) -> Callable[..., float]:
+    real, ident = _real[name], get_ident
+
+    def show(s: Any = None, a: Any = None) -> float:
+        if ident() != _thread:
+            return float(real(s, a))
+        clocks = _clocks
+        agenda = clocks.agenda
+        agenda.looks += 1  # as `Agenda.look` does, without the call: a task asks ten times
+        now_ns = agenda.now_ns if agenda.looks <= FREE_LOOKS else agenda.look()
+        seconds: float = (clocks.epoch_ns + now_ns) / SECOND - clocks.offset
+        return seconds
+
+    return show
+
+
+#: What `time.monotonic` shows, for callers in Python; without arguments.
+monotonic: Callable[..., float] = _seconds("monotonic")
+
+
 def _functions() -> dict[str, Callable[[Any, Any], object]]:
     ident = get_ident
-
-    def seconds(name: str) -> Callable[[Any, Any], object]:
-        real = _real[name]
-
-        def show(s: Any, a: Any) -> object:
-            if ident() != _thread:
-                return real(s, a)
-            clocks = _clocks
-            agenda = clocks.agenda
-            agenda.looks += 1  # as `Agenda.look` does, without the call: a task asks ten times
-            now_ns = agenda.now_ns if agenda.looks <= FREE_LOOKS else agenda.look()
-            return (clocks.epoch_ns + now_ns) / SECOND - clocks.offset
-
-        return show
 
     def whole(name: str) -> Callable[[Any, Any], object]:
         return lambda s, a: (
@@ -256,23 +266,11 @@ def _functions() -> dict[str, Callable[[Any, Any], object]]:
             (_clocks.epoch_ns + _clocks.now_ns()) / SECOND if ident() == _thread else _real["time"](s, a)
         ),
         "time_ns": lambda s, a: _clocks.epoch_ns + _clocks.now_ns() if ident() == _thread else _real["time_ns"](s, a),
-        "monotonic": seconds("monotonic"),
+        "monotonic": monotonic,
         "monotonic_ns": whole("monotonic_ns"),
-        "perf_counter": seconds("perf_counter"),
+        "perf_counter": _seconds("perf_counter"),
         "perf_counter_ns": whole("perf_counter_ns"),
     }
-
-
-def monotonic() -> float:
-    """What `time.monotonic` shows, for callers in Python."""
-    if get_ident() != _thread:
-        return real_monotonic()
-    clocks = _clocks
-    agenda = clocks.agenda
-    agenda.looks += 1
-    now_ns = agenda.now_ns if agenda.looks <= FREE_LOOKS else agenda.look()
-    seconds: float = (clocks.epoch_ns + now_ns) / SECOND - clocks.offset
-    return seconds
 
 
 _give_reference = ctypes.pythonapi.Py_IncRef
@@ -336,11 +334,9 @@ def frozen_start_ns() -> int | None:
         since = frozen - datetime.datetime(1970, 1, 1)  # naive, in UTC
         seconds: int = since.days * 86400 + since.seconds
         return seconds * SECOND + int(since.microseconds) * 1000
-    machine: Any = sys.modules.get("time_machine")
-    # The stack's name since release 3, and before.
-    stack = getattr(machine, "traveller_stack", None) or getattr(machine, "coordinates_stack", None)
-    if stack:
-        moment: int = stack[-1].time_ns()
+    travels = _travels()
+    if travels:
+        moment: int = travels[-1].time_ns()
         return moment
     return None
 

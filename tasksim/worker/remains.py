@@ -36,13 +36,8 @@ class Recorder:
 
     def record_message(self, event: Event) -> None:
         """The same for what a broker has to tell; what befalls a message without a number is not told."""
-        if getattr(event, "message", None) == 0:
-            return
-        self._append(event)
-        callbacks = self._callbacks.get(event.__class__)
-        if callbacks is not None:
-            for callback in callbacks:
-                callback(event)
+        if getattr(event, "message", None) != 0:
+            self.record(event)
 
     def end(self) -> None:
         """From now on events go nowhere."""
