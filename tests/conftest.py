@@ -17,6 +17,13 @@ if "tasksim" not in entry_points(group="pytest11").names:
 
 
 @pytest.fixture(autouse=True)
+def as_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pytest inside a test prints what it prints for a person; what it prints on a CI server is asked for."""
+    for name in ("CI", "BUILD_NUMBER"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
 def tasks_and_apps_stay_in_their_test() -> Iterator[None]:
     """A task that a test shares with every app (Celery's default) must not reach the apps of other tests.
 

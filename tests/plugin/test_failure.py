@@ -268,6 +268,16 @@ def test_a_failure_is_understood_from_the_output_alone(run, pytester, case):
     assert "/tasksim/kernel/" not in text
 
 
+def test_on_a_ci_server_the_summary_repeats_the_replay_line(run, pytester, monkeypatch):
+    """There pytest does not cut the summary's messages (`_pytest.terminal`, `running_on_ci`)."""
+    monkeypatch.setenv("CI", "true")
+    pytester.makepyfile(test_broken=f"{BROKEN}\ndef test_broken(sim):\n    assert add.delay(1, 2).get() == 4\n")
+    result = run("-q", "--tb=short")
+    result.assert_outcomes(failed=1)
+    again = "seed 0, again: pytest test_broken.py::test_broken --tasksim-seed=0"
+    result.stdout.fnmatch_lines([f"E   {again}", again, "*short test summary*", "FAILED *", again, "1 failed*"])
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [
