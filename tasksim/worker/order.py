@@ -268,14 +268,16 @@ def _object_id(world: World) -> object:
     numbers = itertools.count(1)
     kernel = world.kernel
 
-    def generate_oid(_node_id: int, _process_id: int, _thread_id: int, instance: object) -> str:
-        # The instance is kept with its id, so that no other one can come to have its address.
+    def generate_oid(_node_id: int, _process_id: int, thread_id: int, instance: object) -> str:
+        # The instance is kept with its id, so that no other one can come to have its address. Each thread has a name
+        # of its own for it: results of the rpc backend come to the queue of the thread that has called.
         known = kernel.current.own.setdefault("oids", {})
-        if id(instance) not in known:
+        key = thread_id, id(instance)
+        if key not in known:
             pid = 0 if kernel.current is kernel.driver else kernel.current.pid
             text = f"tasksim-{kernel.choice.seed}-{pid}-{next(numbers)}"
-            known[id(instance)] = instance, str(uuid.uuid3(uuid.NAMESPACE_OID, text))
-        return str(known[id(instance)][1])
+            known[key] = instance, str(uuid.uuid3(uuid.NAMESPACE_OID, text))
+        return str(known[key][1])
 
     return generate_oid
 

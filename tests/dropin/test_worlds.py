@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import billiard
@@ -168,6 +169,15 @@ def test_a_real_program_has_real_time(world: DropIn) -> None:
         program.wait(timeout=0.01)
     assert program.wait(timeout=30) == 0
     assert world.now == began
+
+
+def test_results_of_the_rpc_backend_come_to_the_thread_that_called(world: DropIn) -> None:
+    app = make_app(result_backend="rpc")
+    with start_worker(app):
+        with ThreadPoolExecutor(4) as executor:
+            results = list(executor.map(app.tasks["add"].delay, range(8), range(8)))
+        assert [result.get(timeout=10) for result in results] == [2 * number for number in range(8)]
+    assert len({event.routing_key for event in world.trace.where("Published") if not event.task_id}) > 1
 
 
 def test_what_takes_a_moment_in_life_takes_time(world: DropIn) -> None:
