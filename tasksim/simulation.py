@@ -19,6 +19,8 @@ from tasksim.limits import Limits
 from tasksim.report.failure import Facts
 from tasksim.unix.process import UnixProcess
 from tasksim.worker.host import BOOTING
+from tasksim.worker.memory import Curve
+from tasksim.worker.settings import check_pool
 from tasksim.world import LEAD_NS, World
 
 #: "broker": a call publishes and returns. "eager": a call of the test's own returns when what it called has ended.
@@ -91,7 +93,7 @@ class Simulation(Processes, Patterns, Faults):
         self, app: Any, *, workers: Workers = 1, concurrency: int | None = None, seed: int = 0, start: Any = None,
         broker: str | None = None, backend: str | None = None, rabbitmq: str = "4.1", redis: str = "7.2",
         beat: bool = False, allow: Iterable[str] = (), cells: Iterable[str] = (), limits: Limits | None = None,
-        settings: Mapping[str, Any] | None = None, mode: str = "broker",
+        settings: Mapping[str, Any] | None = None, mode: str = "broker", memory: Curve | None = None,
     ) -> None:  # fmt: skip
         if mode not in MODES:
             raise UsageError(f"mode={mode!r}: there are {' and '.join(map(repr, MODES))}")
@@ -103,10 +105,11 @@ class Simulation(Processes, Patterns, Faults):
             changed["broker_url"] = broker
         if backend is not None:
             changed["result_backend"] = backend
-        self.seed = seed
+        self.seed, self._changed = seed, changed
         self._world = World(
             self.app, seed=seed, limits=limits or Limits(), allow=allow, start=start, cells=cells, settings=changed,
             versions={"rabbitmq": rabbitmq, "redis": redis}, eager=mode == "eager",
+            memory_curve=memory,
         )  # fmt: skip
         self._beat_process: UnixProcess | None = None
 
@@ -117,9 +120,12 @@ class Simulation(Processes, Patterns, Faults):
 
         Raises:
             UsageError: this one, or another one, is running.
+            UnsupportedError: a worker's pool is not simulated.
         """
         if self._world.open:
             raise UsageError("this simulation is running already; make another one")
+        for name, options in self._workers.items():
+            check_pool(name, self.app, {**self._changed, **(options.get("conf") or {})}, options)
         self._world.set_up(self._begin)
         self._kernel, self.trace = self._world.kernel, self._world.trace
         self._progress = Progress(self._world)

@@ -43,6 +43,7 @@ from tasksim.worker import (
     hub,
     in_process,
     looks,
+    memory,
     order,
     pool,
     remains,
@@ -65,7 +66,7 @@ LEAD_NS = 2 * SECOND
 ROWS: tuple[Row, ...] = (
     *amqp_seam.ROWS, *entropy.ROWS, *guard.ROWS, *threads.ROWS, *standard.ROWS, *pool.ROWS,
     *pool.PROCESS_ROWS, *semaphores.ROWS, *hub.ROWS, *order.ROWS, *state.ROWS, *worker_app.ROWS, *tracer.ROWS,
-    *watch.ROWS, *host.ROWS, *looks.ROWS, *backend.ROWS, *settings.ROWS,
+    *watch.ROWS, *host.ROWS, *looks.ROWS, *backend.ROWS, *settings.ROWS, *memory.ROWS,
 )  # fmt: skip
 
 
@@ -91,10 +92,10 @@ class World:
 
     def __init__(self, app: Any | None, *, seed: int, limits: Limits, allow: Iterable[str], versions: Mapping[str, str],
                  settings: Mapping[str, Any], cells: Iterable[str], start: Any,
-                 eager: bool = False) -> None:  # fmt: skip
+                 eager: bool = False, memory_curve: memory.Curve | None = None) -> None:  # fmt: skip
         self.app, self._settings, self._cells, self._start = app, dict(settings), list(cells), start
         self._versions, self._allow, self._seed, self.limits = versions, allow, seed, limits
-        self.open, self.eager = False, eager
+        self.open, self.eager, self._memory_curve = False, eager, memory_curve
 
     # --- up and down
 
@@ -139,6 +140,7 @@ class World:
         self.deliveries: dict[str, int] = {}
         self.backends: list[weakref.ref[Any]] = []
         self.ends = eager.Ends(self.trace, self.running) if self.eager else None
+        self.memory = memory.Memory(self._memory_curve, self.trace, self.now)
         self.trace.subscribe(Delivered, self._delivered)
         masters = settings.sentinel_masters(self.app, self._settings)
         self.redis = RedisServers(

@@ -21,6 +21,7 @@ class Thread(greenlet.greenlet):
         waiting_for: why it parks, in words; read by reports.
         number: of a thread that a program has started; 0 for a process' first one.
         sentinel: a lock to release when it has ended.
+        thrown: an exception that another thread wants it to raise when it goes on.
         store: its thread-locals; see `Kernel.stand`.
     """
 
@@ -29,6 +30,7 @@ class Thread(greenlet.greenlet):
     waiting_for: str = ""
     number: int = 0
     sentinel: Any = None
+    thrown: Any = None
 
     def __init__(self, run: Callable[..., object], parent: greenlet.greenlet) -> None:
         super().__init__(run, parent)

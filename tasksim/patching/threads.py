@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import concurrent.futures.thread
 import contextvars
+import ctypes
 import itertools
 import queue
 import sys
@@ -184,6 +185,19 @@ def _start_joinable(world: Any) -> object:
     return start
 
 
+def _throw(world: Any) -> object:
+    threads: Threads = world.threads
+    real: Any = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+    def throw(number: Any, error: Any) -> int:
+        plain: int = getattr(number, "value", number)
+        if not threads.gate.inside() or plain == _real_number():
+            return int(real(number, error))
+        return int(world.unix.throw(plain, getattr(error, "value", error)))
+
+    return throw
+
+
 # --- locks that a module holds
 
 
@@ -239,6 +253,11 @@ _STARTING: tuple[Row, ...] = (
 ROWS: tuple[Row, ...] = (
     *_STARTING,
     Row("threading:get_ident", "each simulated thread has a number", lambda world: world.threads.number),
+    Row(
+        "ctypes:pythonapi.PyThreadState_SetAsyncExc",
+        "a pool of a user's own ends a task by an exception in its thread, which is a simulated one",
+        _throw,
+    ),
     Row("threading:Lock", _WHY, lambda world: world.threads.lock),
     Row("threading:_allocate_lock", _WHY, lambda world: world.threads.waiter),
     Row("threading:RLock", _WHY, lambda world: world.threads.rlock),

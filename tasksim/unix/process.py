@@ -22,6 +22,7 @@ class UnixProcess(Process):
         forked: it is a child of its parent; otherwise a program that was started on its own.
         dies_with_parent: PR_SET_PDEATHSIG is set, as Celery's pool processes do.
         waiters: threads that wait for its end.
+        at_exit: what a program does last, unless it is killed; a forked child does none of it.
     """
 
     parent: UnixProcess | None
@@ -34,6 +35,7 @@ class UnixProcess(Process):
         self.handlers: dict[int, Handler] = dict(parent.handlers) if forked and parent else {}
         self.blocked: set[int] = set(parent.blocked) if forked and parent else set()
         self.waiters: dict[Any, None] = {}
+        self.at_exit: list[Callable[[], object]] = []
         self.zombie = self.dies_with_parent = False
         self.status: int | None = None
         for file in self.files.values():

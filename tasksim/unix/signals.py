@@ -6,6 +6,7 @@ import errno
 import signal
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from tasksim.errors import UnsupportedError
 from tasksim.kernel.loop import Kernel
@@ -16,6 +17,8 @@ from tasksim.unix.process import Handler, UnixProcess
 _IGNORED = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
 #: Those that suspend a process.
 _STOPPING = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+#: Stands among a process' pending signals for an exception that one of its threads is to raise.
+_EXCEPTION = 0
 
 
 class Signals:
@@ -57,9 +60,14 @@ class Signals:
 
     def deliver(self, process: UnixProcess) -> None:
         """Run the handlers of pending signals; only in the main thread, as in CPython."""
-        if not process.threads or running_thread() is not process.threads[0]:
+        thread = running_thread()
+        if _EXCEPTION in process.pending and getattr(thread, "thrown", None) is not None:
+            process.pending.remove(_EXCEPTION)
+            error, thread.thrown = thread.thrown, None
+            raise error
+        if not process.threads or thread is not process.threads[0]:
             return
-        for number in sorted(one for one in process.pending if one not in process.blocked):
+        for number in sorted(one for one in process.pending if one != _EXCEPTION and one not in process.blocked):
             process.pending.remove(number)
             handler = process.handlers.get(number, signal.SIG_DFL)
             if handler == signal.SIG_DFL:
@@ -67,6 +75,27 @@ class Signals:
                     self.exit(process, number)
             elif callable(handler):
                 handler(number, sys._getframe())
+
+    def throw(self, number: int, error: Any) -> int:
+        """PyThreadState_SetAsyncExc: let a thread of the running process raise this when its wait is over.
+
+        Args:
+            number: of the thread.
+            error: the class of an exception; None takes back what has not been raised.
+
+        Returns:
+            How many threads have been told.
+        """
+        process = self._caller()
+        for thread in process.threads:
+            if thread.number == number:
+                if thread.thrown is not None:
+                    process.pending.remove(_EXCEPTION)
+                thread.thrown = error
+                if error is not None:
+                    process.pending.append(_EXCEPTION)
+                return 1
+        return 0
 
     def _caller(self) -> UnixProcess:
         process = self.kernel.current

@@ -78,6 +78,8 @@ class Unix(Descriptors, Signals):
             raise  # from the keyboard of whoever runs the test
         except BaseException as exc:
             process.own["error"] = exc
+        while process.at_exit:
+            process.at_exit.pop()()
         self.exit(process, exit_status(code if isinstance(code, int) else 0))
 
     def exit(self, process: UnixProcess, status: int) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import inspect
 import os
 import signal
 import sys
 import time
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +23,7 @@ from tasksim.kernel.process import Process
 from tasksim.patching.table import Row
 from tasksim.unix.process import UnixProcess
 from tasksim.unix.thread import event_class, thread_class
+from tasksim.worker import settings
 from tasksim.worker.app import copy_of, taken_from, without_always_eager
 from tasksim.worker.world import World
 
@@ -136,6 +140,8 @@ class Hosts:
         if running is not None and not running.process.dead:
             raise UsageError(f"worker {name!r} is {running.state} already; stop or kill it before starting it again")
         _check_options(self._world.app, options)
+        if self._world.app is not None:
+            settings.check_pool(name, self._world.app, conf, options)
         if app is None and self._world.app is None:
             raise UsageError(
                 f"worker {name!r} needs an app: start_worker({name!r}, app=...) with a function that makes it"
@@ -145,7 +151,9 @@ class Hosts:
         def main() -> object:
             if before is not None:
                 before()
-            return run_worker(self._app(app, conf), node, options)
+            own = self._app(app, conf)
+            self._world.memory.miss(own, options)
+            return run_worker(own, node, options)
 
         process = self._world.unix.exec(name, main)
         handle = self.workers[name] = WorkerHandle(self._world, name, node, process)
@@ -228,9 +236,9 @@ class Hosts:
 def _own_settings(app: Any, conf: Mapping[str, Any]) -> None:
     """Settings that only the running process has: a copy, in the app's body, which is this process' own."""
     taken = taken_from(app, conf)
-    settings = copy_of(app.conf)
-    vars(app)["_conf"] = settings
-    settings.update(conf)
+    own = copy_of(app.conf)
+    vars(app)["_conf"] = own
+    own.update(conf)
     for task, attribute, value in taken:
         setattr(task, attribute, value)
 
@@ -292,6 +300,18 @@ def run_beat(app: Any, options: Mapping[str, Any]) -> object:
 _OTHERS = "it would act on, or speak to, the interpreter that all simulated processes share"
 
 
+def _at_exit(world: World) -> object:
+    def register(function: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[..., Any]:
+        process = world.kernel.process_of_caller()
+        if process is world.kernel.driver:
+            return atexit.register(function, *arguments, **options)
+        assert isinstance(process, UnixProcess)
+        process.at_exit.append(functools.partial(function, *arguments, **options))
+        return function
+
+    return types.SimpleNamespace(register=register)
+
+
 def _same(place: str) -> Row:
     def make(_: World) -> object:
         from tasksim.patching.table import current_value, find
@@ -314,6 +334,8 @@ ROWS = (
         lambda world: event_class(world.kernel),
         needs="celery>=5.7",
     ),
+    Row("celery.worker.components:atexit", "a worker writes its state database as its process ends", _at_exit),
+    Row("celery.platforms:atexit", "a process that ends takes away its pidfile", _at_exit),
     Row("celery.apps.worker:check_privileges", "no simulated worker is root", lambda _: lambda *_: None),
     Row("celery.apps.worker:safe_say", _OTHERS, lambda _: lambda *_: None),
     Row("celery.platforms:set_process_title", _OTHERS, lambda _: lambda *_, **__: None),

@@ -230,7 +230,6 @@ ROWS = (
     Row("billiard.util:_exit_function", _OTHERS, _nothing),
     Row("celery.platforms:_set_pdeathsig", "the test process itself would get PR_SET_PDEATHSIG", _parent_death_signal),
     Row("celery.platforms:_setproctitle", "the title of the test process", lambda _: None),
-    Row("billiard.pool:mem_rss", "max_memory_per_child would measure the test process", lambda _: lambda: 0),
 )
 
 

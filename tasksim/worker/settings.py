@@ -63,6 +63,26 @@ def broker_rules(app: Any, changed: Mapping[str, Any]) -> str:
     return rules
 
 
+def check_pool(worker: str, app: Any, conf: Mapping[str, Any] | None, options: Mapping[str, Any]) -> None:
+    """Can this worker's pool be simulated?
+
+    Args:
+        conf: settings that only this worker has.
+        options: of the worker.
+
+    Raises:
+        UnsupportedError: a pool of greenlets.
+    """
+    pool = str(options.get("pool") or (conf or {}).get("worker_pool") or app.conf.worker_pool)
+    for name in ("gevent", "eventlet"):
+        if pool == name or pool.startswith(f"celery.concurrency.{name}"):
+            raise UnsupportedError(
+                f"worker {worker}: the pool {name} is not simulated, for {name} patches the interpreter that all "
+                f'simulated processes share. Use threads, as many at once: pool="threads" for this worker, or '
+                f'Simulation(app, settings={{"worker_pool": "threads"}})'
+            )
+
+
 def chatter(app: Any) -> frozenset[str]:
     """Exchanges of remote control and of worker events (kombu.pidbox, celery.events): not what a user asks about."""
     conf = {} if app is None else app.conf

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tasksim.worker.app import Apps
     from tasksim.worker.bodies import Bodies
     from tasksim.worker.eager import Ends
+    from tasksim.worker.memory import Memory
 
 
 class World(Protocol):
@@ -29,6 +30,7 @@ class World(Protocol):
         now: virtual seconds since the start, as events have it.
         running: the tasks whose body runs.
         ends: which tasks have come to their end; only in eager mode.
+        memory: what pool processes take.
         backends: result backends that were made inside.
         deliveries: the latest delivery of each task's message, by task id.
     """
@@ -44,6 +46,7 @@ class World(Protocol):
     running: Bodies
     deliveries: dict[str, int]
     ends: Ends | None
+    memory: Memory
     backends: list[weakref.ref[Any]]
 
     def child_name(self, parent: UnixProcess) -> str:

@@ -13,3 +13,17 @@ from tasksim.errors import UnsupportedError
 def test_a_broker_that_is_not_simulated_is_refused_at_the_start(url: str) -> None:
     with pytest.raises(UnsupportedError, match=r'is not simulated.*broker="amqp://"'), Simulation(Celery(broker=url)):
         pass
+
+
+@pytest.mark.parametrize("pool", ["gevent", "eventlet", "celery.concurrency.gevent:TaskPool"])
+def test_a_pool_of_greenlets_is_refused_at_the_start(pool: str) -> None:
+    app = Celery(broker="redis://")
+    for options in (
+        {"workers": {"w1": {"pool": pool}}},
+        {"workers": {"w1": {"conf": {"worker_pool": pool}}}},
+        {"settings": {"worker_pool": pool}},
+    ):
+        with pytest.raises(UnsupportedError, match=r'worker w1.*is not simulated.*pool="threads"'):
+            Simulation(app, **options).open()
+    with Simulation(app) as sim, pytest.raises(UnsupportedError, match="worker w2"):
+        sim.start_worker("w2", pool=pool)

@@ -291,9 +291,3 @@ def test_a_task_that_forks_is_told_what_to_do_instead(tool: Callable[[], Any]) -
         pytest.raises(TasksimError, match=r"do the work in another"),
     ):
         fork.delay().get()
-
-
-@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
-def test_a_pool_of_greenlets_is_refused(pool: str) -> None:
-    with pytest.raises(TasksimError, match=pool), Simulation(_app(), workers={"w1": {"pool": pool}}) as sim:
-        sim.run()

@@ -1,0 +1,83 @@
+"""The memory of pool processes, as the user declares it: `worker_max_memory_per_child` measures this.
+
+All simulated processes live in one interpreter, so what the machine says of its memory is of no use.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasksim import events
+from tasksim.patching.table import Row
+from tasksim.trace.log import Trace
+from tasksim.worker.world import World
+
+logger = logging.getLogger("tasksim")
+
+#: What a process has of which nobody has declared anything, KiB; for nothing at all billiard logs an error.
+UNDECLARED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PoolProcess:
+    """What a curve of memory may depend on.
+
+    Attributes:
+        name: of the pool process, such as "w1/2".
+        worker: the worker it belongs to.
+        tasks: names of the tasks that it has begun, in order.
+        age: virtual seconds since its fork.
+    """
+
+    name: str
+    worker: str
+    tasks: tuple[str, ...]
+    age: float
+
+
+Curve = Callable[[PoolProcess], float]
+
+
+class Memory:
+    """What each pool process has, by the curve that the test has declared (KiB)."""
+
+    def __init__(self, curve: Curve | None, trace: Trace, now: Callable[[], float]) -> None:
+        self.curve, self._now = curve, now
+        self._born: dict[str, float] = {}
+        self._tasks: dict[str, list[str]] = {}
+        if curve is not None:
+            trace.subscribe(events.ProcessStarted, self._started)
+            trace.subscribe(events.Started, self._begun)
+
+    def _started(self, event: events.Event) -> None:
+        self._born[event.process], self._tasks[event.process] = event.time, []
+
+    def _begun(self, event: events.Event) -> None:
+        assert isinstance(event, events.Started)
+        self._tasks.setdefault(event.process, []).append(event.task)
+
+    def of(self, process: str) -> int:
+        """What this process has at this instant, whole KiB, and never nothing."""
+        if self.curve is None:
+            return UNDECLARED
+        age = self._now() - self._born.get(process, 0.0)
+        child = PoolProcess(process, process.partition("/")[0], tuple(self._tasks.get(process, ())), age)
+        return max(UNDECLARED, int(self.curve(child)))
+
+    def miss(self, app: Any, options: Mapping[str, Any]) -> None:
+        """Say so where a worker watches its memory and nobody has declared any."""
+        if self.curve is None and (options.get("max_memory_per_child") or app.conf.worker_max_memory_per_child):
+            logger.warning(
+                "worker_max_memory_per_child has nothing to measure: simulated processes share one interpreter. "
+                "Declare what they take, in KiB: Simulation(memory=lambda child: 50_000 + 1_000 * len(child.tasks))"
+            )
+
+
+def _mem_rss(world: World) -> object:
+    return lambda: world.memory.of(world.kernel.current.name)
+
+
+ROWS = (Row("billiard.pool:mem_rss", "max_memory_per_child would measure the test process", _mem_rss),)
