@@ -31,6 +31,8 @@ TRIPS = 4
 #: A worker notices within so long that a pool process has died in the middle of a task: billiard looks every five
 #: seconds and gives the task ten more.
 NOTICE_NS = 20 * SECOND
+#: What Celery's task_postrun says of a run that it could give no state: SystemExit and its like have left it.
+NO_STATE = "UNKNOWN"
 #: What ends a task.
 _ENDS = (Finished, events.Succeeded, events.Failed, events.Expired, events.Revoked)
 
@@ -125,6 +127,9 @@ class Progress:
 
     def _task_ended(self, event: Event) -> None:
         task_id = getattr(event, "task_id", "")
+        if isinstance(event, Finished) and event.state == NO_STATE and "/" in event.process:
+            self._process_ended(event)  # SystemExit: its pool process is about to end
+            return
         self._lost.pop(task_id, None)
         for process, running in list(self._bodies.items()):
             if running == task_id:

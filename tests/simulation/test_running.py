@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from typing import Any
 
@@ -297,3 +299,25 @@ def test_only_the_test_can_run_the_simulation() -> None:
         result = run.delay()
         with pytest.raises(UsageError, match="only the test"):
             result.get()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("how", ["raise", "sys.exit", "os._exit"])
+def test_run_ends_when_the_worker_has_noticed_that_a_task_left_its_process(how: str, seed: int) -> None:
+    app = make_app()
+
+    def leave() -> None:
+        time.sleep(2)
+        if how == "sys.exit":
+            sys.exit(3)
+        if how == "os._exit":
+            os._exit(3)
+        raise SystemExit(3)
+
+    task = app.task(leave, name="leave")
+    with Simulation(app, seed=seed) as sim:
+        left = task.delay()
+        sim.run()
+        assert 2.0 <= sim.now < 8.0
+        assert sim.trace.of(left).states == ["FAILURE"]
+        assert "WorkerLostError" in repr(left.result)
