@@ -47,6 +47,7 @@ from tasksim.worker import (
     order,
     pool,
     remains,
+    result_stores,
     semaphores,
     settings,
     state,
@@ -221,6 +222,7 @@ class World:
             rows += redis_rows()
         if redis or "kombu.transport.redis" in sys.modules:
             rows += kombu_redis_rows()
+        rows += result_stores.rows(self.app, self._settings)  # imports what the others look for
         rows += (*sqlite.rows(), *databases.rows(), *notebook.rows())
         for row in rows:
             if row.applies():

@@ -21,13 +21,18 @@ _KEY = "databases"
 
 
 class Databases:
-    """The connections of the simulated processes."""
+    """The connections of the simulated processes.
+
+    Attributes:
+        engines_of_the_world: SQLAlchemy's, by URL, that all processes share and that end with the simulation.
+    """
 
     def __init__(self, driver: Process, running: Callable[[], Process]) -> None:
         self._driver, self.running = driver, running
         self._opened: dict[Process, list[Any]] = {}
         self._blocks: dict[Process, list[Any]] = {}
         self._of_the_test: list[tuple[str, Any]] = []
+        self.engines_of_the_world: dict[str, Any] = {}
 
     # --- what is opened, and closed
 
@@ -48,6 +53,8 @@ class Databases:
         """The end of all processes."""
         for process in list({**self._blocks, **self._opened}):
             self.ended(process)
+        for engine in self.engines_of_the_world.values():
+            engine.dispose()
 
     # --- Django: the transaction of a test case
 

@@ -1,4 +1,7 @@
-"""SQLite in simulated processes: who finds a database locked waits in virtual time, so that its holder can go on."""
+"""SQLite in simulated processes: who finds a database locked waits in virtual time, so that its holder can go on.
+
+Its own clock, too, shows virtual time.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from tasksim.patching.sqlite_clock import SqliteClock
 from tasksim.patching.table import Row
 
 #: Seconds between looks, as SQLite's own busy handler has them; the last one is repeated.
@@ -29,10 +33,12 @@ class Locks:
         self._sleep, self.inside = sleep, inside
         self._timeouts: dict[int, float] = {}
         self._before: list[tuple[Any, float]] = []
+        self.clock = SqliteClock(inside)
 
     def watch(self, connection: Any, timeout: float) -> None:
-        """A connection that does not wait by itself waits so long."""
+        """A connection that does not wait by itself waits so long; what it calls now is virtual."""
         self._timeouts[id(connection)] = timeout
+        self.clock.follow(connection)
 
     def take_over(self, connection: Any) -> None:
         """Let a connection that was opened before wait here, until `give_back`."""
@@ -43,6 +49,7 @@ class Locks:
 
     def give_back(self) -> None:
         """Connections that were opened before wait by themselves again."""
+        self.clock.close()
         for connection, timeout in self._before:
             try:
                 connection.execute(f"PRAGMA busy_timeout = {round(timeout * 1000)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tasksim.events import Event
 from tasksim.kernel.loop import Kernel
+from tasksim.patching.databases import Databases
 from tasksim.patching.guard import Gate
 from tasksim.patching.table import Patches
 from tasksim.unix.process import UnixProcess
@@ -32,6 +33,7 @@ class World(Protocol):
         ends: which tasks have come to their end; only in eager mode.
         memory: what pool processes take.
         backends: result backends that were made inside.
+        databases: whose connections are whose.
         deliveries: the latest delivery of each task's message, by task id.
     """
 
@@ -47,6 +49,7 @@ class World(Protocol):
     deliveries: dict[str, int]
     ends: Ends | None
     memory: Memory
+    databases: Databases
     backends: list[weakref.ref[Any]]
 
     def child_name(self, parent: UnixProcess) -> str:

@@ -93,15 +93,21 @@ def test_a_lock_is_waited_for_no_longer_than_the_connection_says(tmp_path):
         assert sim.now == pytest.approx(8, abs=0.1)
 
 
-def test_results_in_a_database(tmp_path):
-    app = Celery("results", broker="amqp://", backend=f"db+sqlite:///{tmp_path}/results.sqlite")
+def test_engines_of_the_result_store_are_those_of_a_real_worker(tmp_path):
+    """Recorded with Celery 5.7: a worker, as its client, makes an engine for each look; a pool process keeps one."""
+    made = []
+    app = Celery("engines", broker="amqp://", backend=f"db+sqlite:///{tmp_path}/results.sqlite")
 
-    @app.task(shared=False, acks_late=True)
+    @app.task(shared=False)
     def add(x, y):
-        time.sleep(1)
         return x + y
 
-    with Simulation(app, workers=2) as sim:
-        sim.kill(worker="w1", at=0.5)
-        results = [add.delay(number, 1) for number in range(4)]
-        assert [result.get(timeout=100) for result in results] == [1, 2, 3, 4]
+    app.conf.database_engine_callback = lambda engine: made.append((sim.current_process.name, type(engine.pool)))
+    with Simulation(app, concurrency=1) as sim:
+        assert [add.delay(number, 1).get(timeout=10) for number in range(3)] == [1, 2, 3]
+        assert sim.run_in(lambda: app.AsyncResult("nobody").state).result() == "PENDING"
+    kinds = {name: [kind.__name__ for process, kind in made if process == name] for name, _ in made}
+    assert kinds.pop("w1/1") == ["QueuePool"]
+    assert set(kinds.pop("client")) == {"NullPool"}
+    assert set(kinds.pop("script")) == {"NullPool"}
+    assert not kinds or set(kinds) == {"w1"}
