@@ -9,8 +9,7 @@ that is requeued keeps its number, a retry of a task is a new message. `delivery
 to a consumer. `task_id` and `task` are Celery's; both are None for a message that carries no task. An exception is
 given as its type's name and its text.
 
-The classes are not frozen because a frozen one costs three times as much to make and a run makes fifteen for each task;
-nobody may change an event all the same.
+The classes are not frozen because a frozen one costs three times as much to make; nobody may change an event even so.
 """
 
 from __future__ import annotations
@@ -392,7 +391,10 @@ def _kinds(root: type[Event]) -> dict[str, type[Event]]:
 #: Each kind of event by the name of its class, which is also its name in trace files and scenarios.
 KINDS: dict[str, type[Event]] = _kinds(Event)
 
-#: Names of the fields of each kind, in the order of its constructor.
+#: The events that every task has, in their order; no subclass is meant.
+Often = Published | Queued | Delivered | Received | Started | StateStored | Succeeded | Finished | Accepted | Acked
+
+#: Names of the fields of each kind, as its constructor has them.
 FIELDS: dict[str, tuple[str, ...]] = {name: tuple(field.name for field in fields(kind)) for name, kind in KINDS.items()}
 
-__all__ = ["FIELDS", "KINDS", "SCHEMA_VERSION", "Event", *KINDS]
+__all__ = ["FIELDS", "KINDS", "SCHEMA_VERSION", "Event", "Often", *KINDS]

@@ -7,13 +7,13 @@ or unacknowledged, hosts whether somebody boots, stops or has lost the broker, t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tasksim import events
 from tasksim.broker.snapshot import QueueRow
 from tasksim.errors import NothingLeftToDo, Spinning, Stuck
-from tasksim.events import Delivered, Disconnected, Event, Finished, Scheduled, Started
+from tasksim.events import Disconnected, Event, Finished, Redelivered, Scheduled, Started
 from tasksim.kernel.loop import SECOND
 from tasksim.kernel.process import Process
 from tasksim.worker.host import BOOTING, STOPPING, UP
@@ -31,8 +31,6 @@ TRIPS = 4
 #: A worker notices within so long that a pool process has died in the middle of a task: billiard looks every five
 #: seconds and gives the task ten more.
 NOTICE_NS = 20 * SECOND
-#: What Celery's task_postrun says of a run that it could give no state: SystemExit and its like have left it.
-NO_STATE = "UNKNOWN"
 #: What ends a task.
 _ENDS = (Finished, events.Succeeded, events.Failed, events.Expired, events.Revoked)
 
@@ -65,15 +63,19 @@ class Progress:
         self._events_seen, self._last_event_ns = -1, 0
         self._next_look_ns = self._eta_ns = 0
         self._rest = -1, 0
-        self._bodies: dict[str, str] = {}
         self._lost: dict[str, str] = {}
+        self._given_up: set[str] = set()
+        self._stop_listening: Callable[[], None] | None = None
         self._handings: dict[int, list[int]] = {}
         self._second = -1
         self._kernel.before_advance = self._before_advance
         world.trace.subscribe(Disconnected, self._disconnected)
-        world.trace.subscribe(Delivered, self._count_delivery)
+        world.trace.subscribe(Redelivered, self._count_redelivery)
         world.trace.subscribe(Scheduled, self._scheduled)
-        self._watch_losses()
+        world.trace.subscribe(events.WorkerDown, self._worker_ended)
+        for kind in (events.Failed, events.Revoked):
+            world.trace.subscribe(kind, self._ended_in_worker)
+        world.hosts.on_loss = self._lost_with_process
 
     # --- idle
 
@@ -113,39 +115,36 @@ class Progress:
 
     # --- tasks whose pool process died: their worker has still to find out
 
-    def _watch_losses(self) -> None:
-        subscribe = self._world.trace.subscribe
-        subscribe(Started, self._body_began)
-        subscribe(events.ProcessEnded, self._process_ended)
-        subscribe(events.WorkerDown, self._worker_ended)
-        for kind in (Finished, events.Failed, events.Revoked):
-            subscribe(kind, self._task_ended)
-
-    def _body_began(self, event: Event) -> None:
-        assert isinstance(event, Started)
-        self._bodies[event.process] = event.task_id
-
-    def _task_ended(self, event: Event) -> None:
-        task_id = getattr(event, "task_id", "")
-        if isinstance(event, Finished) and event.state == NO_STATE and "/" in event.process:
-            self._process_ended(event)  # SystemExit: its pool process is about to end
-            return
-        self._lost.pop(task_id, None)
-        for process, running in list(self._bodies.items()):
-            if running == task_id:
-                del self._bodies[process]
-
-    def _process_ended(self, event: Event) -> None:
-        task_id = self._bodies.pop(event.process, None)
-        worker = event.process.partition("/")[0]
+    def _lost_with_process(self, worker: str, task_ids: list[str]) -> None:
         handle = self._world.hosts.workers.get(worker)
-        if task_id is not None and handle is not None and not handle.process.dead:
+        if handle is None or handle.process.dead:
+            return
+        for task_id in task_ids:
+            if task_id in self._given_up:
+                self._given_up.remove(task_id)
+                continue
+            if self._stop_listening is None:
+                # Only while there is something to hear: who listens slows down what every task has.
+                listen = self._world.trace.subscribe
+                self._stop_listening = listen(Finished, lambda event: self._found(event.task_id))
             self._lost[task_id] = worker
-            self._kernel.at(self._kernel.now_ns + NOTICE_NS, self._lost.pop, task_id, None)
+            self._kernel.at(self._kernel.now_ns + NOTICE_NS, self._found, task_id)
+
+    def _ended_in_worker(self, event: events.Failed | events.Revoked) -> None:
+        """What its worker has given up (a time limit, say) while it still runs in a child, is not lost with that."""
+        if "/" not in event.process and event.task_id in self._world.running.values():
+            self._given_up.add(event.task_id)
+        self._found(event.task_id)
+
+    def _found(self, task_id: str) -> None:
+        self._lost.pop(task_id, None)
+        if not self._lost and self._stop_listening is not None:
+            self._stop_listening()
+            self._stop_listening = None
 
     def _worker_ended(self, event: Event) -> None:
         for task_id in [one for one, worker in self._lost.items() if worker == event.process]:
-            del self._lost[task_id]
+            self._found(task_id)
 
     # --- before the clock moves
 
@@ -256,16 +255,14 @@ class Progress:
 
     # --- spinning
 
-    def _count_delivery(self, event: Event) -> None:
-        assert isinstance(event, Delivered)
+    def _count_redelivery(self, event: Redelivered) -> None:
         second = int(event.time)
         if second != self._second:
             self._second = second
             self._handings.clear()
         count = self._handings.get(event.message)
         if count is None:
-            self._handings[event.message] = [1]
-            return
+            count = self._handings[event.message] = [1]  # the first was no redelivery
         count[0] += 1
         if count[0] > self._limits.deliveries:
             count[0] = 0

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tasksim.broker.redis_watch import RedisWatch
 from tasksim.broker.servers import AmqpServers
 from tasksim.broker.snapshot import QueueRow
 from tasksim.errors import UsageError
-from tasksim.events import Delivered, Event
+from tasksim.events import Event, Often
 from tasksim.kernel.loop import SECOND, Kernel
 from tasksim.limits import Limits
 from tasksim.message import Serials
@@ -33,6 +34,7 @@ from tasksim.network.wire import Network
 from tasksim.patching import clock, coverage, databases, entropy, guard, names, notebook, sqlite, standard, threads
 from tasksim.patching.table import Patches, Row, find
 from tasksim.trace.log import Trace
+from tasksim.trace.recorder import Recorder
 from tasksim.unix.process import UnixProcess
 from tasksim.unix.system import Unix
 from tasksim.worker import app as worker_app
@@ -129,11 +131,15 @@ class World:
         self.unix, self.network = Unix(self.kernel), Network(self.kernel)
         self.clocks = clock.Clocks(self.kernel.agenda)
         agenda = self.kernel.agenda
-        self.now: Callable[[], float] = lambda: (agenda.now_ns - LEAD_NS) / SECOND
+        agenda.set_origin(LEAD_NS)
+        # Without a function of Python's: a task's events ask ten times.
+        self.now: Callable[[], float] = partial(getattr, agenda, "seconds")
         self.trace = Trace(metadata={"seed": self._seed})
         self.trace.resolve = worker_app.shared_tasks_of(self.app)
-        self.recorder = remains.Recorder(self.trace)
+        self.recorder = Recorder(self.trace)
         self.record: Callable[[Event], None] = self.recorder.record
+        self.record_often: Callable[[Often], None]
+        self.recorder.serve(self)
         self.sources, self.gate = entropy.make_sources(self.kernel), guard.Gate(self.kernel, self._allow)
         self.threads = threads.Threads(self.kernel, self.gate, hub.NEVER_WAIT_INSIDE)
         self.serials = Serials()
@@ -142,20 +148,21 @@ class World:
         self.backends: list[weakref.ref[Any]] = []
         self.ends = eager.Ends(self.trace, self.running) if self.eager else None
         self.memory = memory.Memory(self._memory_curve, self.trace, self.now)
-        self.trace.subscribe(Delivered, self._delivered)
         masters = settings.sentinel_masters(self.app, self._settings)
         self.redis = RedisServers(
             self.kernel, self.record, self.now, self.serials, version=self._versions["redis"], masters=masters
         )
-        self.redis_watch = RedisWatch(self.kernel, self.record, self.now, self.serials, self.redis)
+        self.redis_watch = RedisWatch(self.kernel, self.record, self.now, self.serials, self.redis, self.deliveries)
+        self.recorder.serve(self.redis_watch)
         self.amqp = AmqpServers(self._make_amqp_server)
         self.amqp_seam = amqp_seam.AmqpSeam(
             self.unix, self.network, self.amqp.at, methods.FROM_CLIENT, methods.FROM_SERVER
         )
-        self.hosts = host.Hosts(self)
+        self.hosts: host.Hosts = host.Hosts(self)
         self.child_name = self.hosts.child_name
         self.apps = worker_app.Apps(self)
         self.watch = watch.Watch(self)
+        self.recorder.serve(self.watch)
         self.watchdog = guard.Watchdog(self.kernel, self.limits.block)
         self.databases = databases.Databases(self.driver, lambda: self.kernel.current)
         self.locks = sqlite.Locks(self.kernel.sleep, self.gate.inside)
@@ -163,16 +170,12 @@ class World:
 
     def _make_amqp_server(self, name: str) -> Server:
         server = Server(
-            name, self.kernel, self.recorder.record_message, self.now, self.serials,
+            name, self.kernel.agenda, self.recorder.record_message, self.now, self.serials,
             version=self._versions["rabbitmq"], epoch_ns=self.clocks.epoch_ns,
         )  # fmt: skip
-        server.shared.quiet = settings.chatter(self.app)
+        server.shared.quiet, server.shared.deliveries = settings.chatter(self.app), self.deliveries
+        self.recorder.serve(server.shared)
         return server
-
-    def _delivered(self, event: Event) -> None:
-        assert isinstance(event, Delivered)
-        if event.task_id is not None:
-            self.deliveries[event.task_id] = event.delivery
 
     def _install(self, begin: Callable[[], None]) -> None:
         kernel = self.kernel
@@ -203,7 +206,7 @@ class World:
             modules = threads.modules_around({task.__module__ for task in self.app.tasks.values()})
             threads.own_module_locks(self.threads, kernel.cells, self.patches, modules)
         self.watch.on_worker_up, self.watch.on_worker_stopping = self.hosts.became_up, self.hosts.is_stopping
-        self.watch.on_beat_up = self.hosts.beat_became_up
+        self.watch.on_beat_up, self.watch.on_loss = self.hosts.beat_became_up, self.hosts.lost
         self.unix.on_start, self.unix.on_exit = self._started, self._ended
         self.watch.connect()
         self.watchdog.start()

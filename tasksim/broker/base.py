@@ -7,7 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasksim.errors import UsageError
-from tasksim.events import Event
+from tasksim.events import Event, Often
 from tasksim.message import Serials
 
 if TYPE_CHECKING:
@@ -59,10 +59,14 @@ class Shared:
         served: queues with a consumer that acknowledges.
         flowing: queues whose messages go on to a dead-letter exchange when their time to live ends.
         number: counts the names that the server makes up, for queues and consumers.
+        record: takes an event.
+        record_often: takes one of those that every task has; not called for what befalls a message without a number.
+        deliveries: the latest delivery of each task's message, by task id.
     """
 
     __slots__ = (
         "consumer_timeout_ns",
+        "deliveries",
         "epoch_ns",
         "flowing",
         "max_message_bytes",
@@ -70,6 +74,7 @@ class Shared:
         "number",
         "quiet",
         "record",
+        "record_often",
         "running",
         "serials",
         "served",
@@ -89,6 +94,8 @@ class Shared:
         epoch_ns: int,
     ) -> None:
         self.timers, self.record, self.now, self.serials = timers, record, now, serials
+        self.record_often: Callable[[Often], None] = record
+        self.deliveries: dict[str, int] = {}
         self.version = parse_version(version)
         self.consumer_timeout_ns = None if consumer_timeout is None else round(consumer_timeout * SECOND)
         self.epoch_ns = epoch_ns

@@ -24,6 +24,7 @@ from tasksim.events import (
     Delivered,
     Dropped,
     Event,
+    Often,
     Published,
     Queued,
     Redelivered,
@@ -94,6 +95,7 @@ class RedisWatch:
 
     Args:
         servers: told to report what they put into lists and what they lose.
+        deliveries: takes the latest delivery of each task's message, by task id.
     """
 
     def __init__(
@@ -103,8 +105,11 @@ class RedisWatch:
         now: Callable[[], float],
         serials: Serials,
         servers: RedisServers,
+        deliveries: dict[str, int] | None = None,
     ) -> None:
         self._kernel, self._record, self._now, self._serials = kernel, record, now, serials
+        self.record_often: Callable[[Often], None] = record
+        self._deliveries = {} if deliveries is None else deliveries
         self._servers = servers
         self._known: dict[str, _Known] = {}
         self._held: dict[tuple[Process, str], deque[tuple[int, str]]] = {}
@@ -123,7 +128,7 @@ class RedisWatch:
         known = _Known(self._serials.message(), headers, channel)
         self._known[message["properties"]["delivery_tag"]] = known
         now = self._now()
-        self._record(
+        self.record_often(
             Published(
                 now,
                 self._kernel.current.name,
@@ -150,10 +155,14 @@ class RedisWatch:
         process = self._kernel.current
         self._held.setdefault((process, tag), deque()).append((delivery, queue))
         again = bool(headers.get("redelivered") or properties["delivery_info"].get("redelivered"))
-        kind = Redelivered if again else Delivered
+        if known.task_id is not None:
+            self._deliveries[known.task_id] = delivery
         what = known.number, delivery, queue, known.task_id, known.task, again
         window = self._window(channel) if consuming else (None, 0)
-        self._record(kind(self._now(), process.name, *what, *window))
+        if again:
+            self._record(Redelivered(self._now(), process.name, *what, *window))
+        else:
+            self.record_often(Delivered(self._now(), process.name, *what, *window))
 
     def _window(self, channel: Any) -> tuple[int, int]:
         """The channel's number, and how many unacknowledged deliveries it may hold."""
@@ -174,7 +183,7 @@ class RedisWatch:
             del self._held[process, tag]
         now, name = self._now(), process.name
         if requeue is None:
-            self._record(Acked(now, name, known.number, delivery, queue, known.task_id))
+            self.record_often(Acked(now, name, known.number, delivery, queue, known.task_id))
         else:
             self._record(Rejected(now, name, known.number, delivery, queue, requeue, known.task_id))
 

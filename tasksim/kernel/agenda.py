@@ -13,6 +13,7 @@ from tasksim.kernel.choice import Choice
 Entry = list[Any]
 
 _FUNCTION = 2
+SECOND = 1_000_000_000
 #: So often may a program look at the clock within one step for nothing; then each look takes so long (ns).
 FREE_LOOKS = 10_000
 LOOK_NS = 100_000
@@ -25,18 +26,55 @@ class Agenda:
 
     All entries that are due at one instant are candidates. They stand in serial order; seed 0 always takes the first,
     any other seed chooses.
+
+    Attributes:
+        now_ns: virtual nanoseconds since the agenda was made.
+        seconds: the same in seconds since the origin, kept at hand for those who ask often.
+        monotonic: what programs take for a monotonic clock, in seconds; kept at hand as well.
+        looks: how often somebody has looked at the clock within the present step.
     """
 
-    __slots__ = ("_cancelled", "_choose", "_heap", "_ready", "_serial", "_urgent", "looks", "now_ns")
+    __slots__ = (
+        "_cancelled",
+        "_choose",
+        "_heap",
+        "_monotonic_ns",
+        "_monotonic_offset",
+        "_origin_ns",
+        "_ready",
+        "_serial",
+        "_urgent",
+        "looks",
+        "monotonic",
+        "now_ns",
+        "seconds",
+    )
 
     def __init__(self, choice: Choice) -> None:
-        self.now_ns = self.looks = 0
+        self.now_ns = self.looks = self._origin_ns = 0
+        self._monotonic_ns = self._monotonic_offset = 0
+        self.seconds = self.monotonic = 0.0
         self._heap: list[Entry] = []
         self._ready: deque[Entry] = deque()
         self._urgent: deque[Entry] = deque()
         self._serial = 0
         self._cancelled = 0
         self._choose: Callable[[int], int] | None = choice.stream("order").below if choice.seed else None
+
+    def set_origin(self, origin_ns: int) -> None:
+        """Let `seconds` be 0 when the clock has come to this."""
+        self._origin_ns = origin_ns
+        self._set(self.now_ns)
+
+    def set_monotonic(self, epoch_ns: int, offset: int) -> None:
+        """Let `monotonic` be that of a computer whose clock showed `epoch_ns` at first, less so many seconds."""
+        self._monotonic_ns, self._monotonic_offset = epoch_ns, offset
+        self._set(self.now_ns)
+
+    def _set(self, now_ns: int) -> None:
+        self.now_ns = now_ns
+        self.seconds = (now_ns - self._origin_ns) / SECOND
+        self.monotonic = (now_ns + self._monotonic_ns) / SECOND - self._monotonic_offset
 
     def at(self, due_ns: int, function: Callable[..., object], *args: object) -> Entry:
         """Call `function(*args)` when the clock has reached `due_ns`; what is past is due now."""
@@ -67,7 +105,7 @@ class Agenda:
         """
         self.looks += 1
         if self.looks > FREE_LOOKS:
-            self.now_ns += LOOK_NS
+            self._set(self.now_ns + LOOK_NS)
         return self.now_ns
 
     def cancel(self, entry: Entry) -> None:
@@ -108,7 +146,8 @@ class Agenda:
 
     def advance(self, due_ns: int) -> None:
         """Move the clock to `due_ns` and make what is due then the candidates."""
-        self.now_ns = due_ns = max(due_ns, self.now_ns)
+        due_ns = max(due_ns, self.now_ns)
+        self._set(due_ns)
         heap, ready = self._heap, self._ready
         while heap and heap[0][0] <= due_ns:
             entry = heapq.heappop(heap)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from tasksim.errors import NothingLeftToDo, Spinning, WorldStopped
+from tasksim.kernel.agenda import SECOND as SECOND
 from tasksim.kernel.agenda import Agenda, Entry
 from tasksim.kernel.cells import Cells
 from tasksim.kernel.choice import Choice
 from tasksim.kernel.process import Process, Thread, keep_for_ever, make_scheduler, running_thread
 
-SECOND = 1_000_000_000
 MICROSECOND = 1_000
 
 #: The first pid of a simulated process; no real one is as large.
@@ -209,7 +209,7 @@ class Kernel:
             process = thread.process
             thread.waiting_for = reason
         else:
-            process = self._process_of(thread)
+            process = getattr(thread, "process", None) or self.driver
             if self.begin is not None:
                 self.start()
             process.own["waiting_for"] = reason
@@ -295,11 +295,11 @@ class Kernel:
         So `while not result.ready(): pass` ends, and a single look stays exact.
         """
         thread = running_thread()
-        process = thread.process if thread.__class__ is Thread else self._process_of(thread)
+        process = getattr(thread, "process", None) or self.driver
         process.polls += 1
         if process.polls > FREE_POLLS and not self.collecting:
             polls = process.polls
-            self.park(self.now_ns + POLL_NS, "the next look")
+            self.park(self.agenda.now_ns + POLL_NS, "the next look")
             process.polls = polls
 
     # --- processes

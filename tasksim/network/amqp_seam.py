@@ -176,8 +176,15 @@ def _table(table: dict[str, Any]) -> dict[str, Any]:
     """A table after a journey: what is plain is itself, the rest is made anew."""
     made = dict(table)
     for name, value in table.items():
-        if value.__class__ not in _PLAIN:
-            made[name] = _item(value)
+        kind = value.__class__
+        if kind not in _PLAIN:
+            # What Celery's headers have, without a call: no stamps, and two time limits.
+            if kind is dict and not value:
+                made[name] = {}
+            elif kind is list and _PLAIN.issuperset(map(type, value)):
+                made[name] = value.copy()
+            else:
+                made[name] = _item(value)
     return made
 
 

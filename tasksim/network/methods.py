@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+from _thread import RLock
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 from tasksim.kernel.loop import SECOND
@@ -51,12 +52,12 @@ class MethodSocket:
 
     def __init__(self, system: Descriptors, file: MethodFile, peer: tuple[str, int]) -> None:
         self._system, self._file, self._peer = system, file, peer
-        self._descriptor = system.open(file)
+        self.descriptor = system.open(file)
         self.timeout: float | None = None
 
     def fileno(self) -> int:
         """The descriptor, -1 when closed."""
-        return self._descriptor
+        return self.descriptor
 
     def settimeout(self, timeout: float | None) -> None:
         """Seconds; None blocks, 0 does not."""
@@ -77,39 +78,11 @@ class MethodSocket:
     def shutdown(self, how: int) -> None:
         """Nothing: the close that follows says it all."""
 
-    def check_open(self) -> None:
-        """A socket that the program itself has closed neither reads nor writes.
-
-        Raises:
-            OSError: it is closed.
-        """
-        if self._descriptor < 0:
-            raise OSError(errno.EBADF, "Bad file descriptor")
-
     def close(self) -> None:
         """Close the running process' descriptor, if it still is this socket's."""
-        descriptor, self._descriptor = self._descriptor, -1
+        descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             self._system.close_own(descriptor, self._file)
-
-
-class _HavingTimeout:
-    """A socket has another time-out for a while. py-amqp asks for this three times a task."""
-
-    __slots__ = ("_before", "_sock", "_timeout")
-
-    def __init__(self, sock: MethodSocket | None, timeout: float | None) -> None:
-        self._sock, self._timeout = sock, timeout
-
-    def __enter__(self) -> MethodSocket | None:
-        sock = self._sock
-        if sock is not None and self._timeout is not None:
-            self._before, sock.timeout = sock.timeout, self._timeout
-        return sock
-
-    def __exit__(self, *_: object) -> None:
-        if self._sock is not None and self._timeout is not None:
-            self._sock.timeout = self._before
 
 
 class MethodTransport:
@@ -130,6 +103,9 @@ class MethodTransport:
         self.raise_on_initial_eintr = True
         self.sock: MethodSocket | None = None
         self._wrote = False
+        self._timeout: float | None = None
+        # A context that does nothing, in C: one thread enters it, which may have done so before.
+        self._context: AbstractContextManager[object] = RLock()
 
     def __repr__(self) -> str:
         return f"<MethodTransport {self.host}:{self.port} {'connected' if self.connected else 'disconnected'}>"
@@ -151,13 +127,17 @@ class MethodTransport:
             self.sock = None
         self.connected = False
 
-    def having_timeout(self, timeout: float | None) -> AbstractContextManager[MethodSocket | None]:
-        """Within it the socket has this time-out; None leaves what it has."""
-        return _HavingTimeout(self.sock, timeout) if timeout is not None else nullcontext(self.sock)
+    def having_timeout(self, timeout: float | None) -> AbstractContextManager[object]:
+        """The one read or write within it has this time-out, in seconds; None leaves what the socket has.
+
+        py-amqp has one in each (Connection.blocking_read, Channel._basic_publish).
+        """
+        self._timeout = timeout
+        return self._context
 
     def write(self, payload: Payload) -> None:
         """Send a method."""
-        self._wrote = True
+        self._wrote, self._timeout = True, None
         try:
             self._file.wire.send(payload)
         except OSError:
@@ -166,18 +146,22 @@ class MethodTransport:
 
     def read_frame(self) -> Payload:
         """Wait for a method."""
-        file = self._file
-        if self.sock is not None:
-            self.sock.check_open()
+        file, sock, timeout = self._file, self.sock, self._timeout
+        self._timeout = None
+        if sock is not None:
+            if sock.descriptor < 0:  # closed by the program itself
+                raise OSError(errno.EBADF, "Bad file descriptor")
+            if timeout is None:
+                timeout = sock.timeout
         if not file.inbox and not file.ended:
-            self._wait(file)
+            self._wait(file, timeout)
         if file.inbox:
             return file.inbox.popleft()
         self.connected = False
         raise OSError("Server unexpectedly closed connection")
 
-    def _wait(self, file: MethodFile) -> None:
-        kernel, timeout = file.kernel, self.sock.timeout if self.sock else None
+    def _wait(self, file: MethodFile, timeout: float | None) -> None:
+        kernel = file.kernel
         if timeout == 0:
             # py-amqp looks once before each publish; only looking again and again is polling.
             if not self._wrote:

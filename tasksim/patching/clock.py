@@ -91,9 +91,13 @@ class Looked(Protocol):
 
     now_ns: int
     looks: int
+    monotonic: float
 
     def look(self) -> int:
         """The time, for a program that asks; after many looks it goes on by itself."""
+
+    def set_monotonic(self, epoch_ns: int, offset: int) -> None:
+        """What `monotonic` is: the time of day, if it was `epoch_ns` at first, less so many seconds."""
 
 
 class Clocks:
@@ -130,6 +134,7 @@ class Clocks:
         """
         self.epoch_ns = start_ns - lead_ns
         self.offset = 0 if frozen_by_freezegun else start_ns // SECOND - MONOTONIC_START
+        self.agenda.set_monotonic(self.epoch_ns, self.offset)
 
     def install(self) -> None:
         """Replace the C functions; the calling thread is the simulation's."""
@@ -239,18 +244,14 @@ def _seconds(name: str) -> Callable[..., float]:
     def show(s: Any = None, a: Any = None) -> float:
         if ident() != _thread:
             return float(real(s, a))
-        clocks = _clocks
-        agenda = clocks.agenda
+        agenda = _clocks.agenda
         agenda.looks += 1  # as `Agenda.look` does, without the call: a task asks ten times
-        now_ns = agenda.now_ns if agenda.looks <= FREE_LOOKS else agenda.look()
-        seconds: float = (clocks.epoch_ns + now_ns) / SECOND - clocks.offset
+        if agenda.looks > FREE_LOOKS:
+            agenda.look()
+        seconds: float = agenda.monotonic
         return seconds
 
     return show
-
-
-#: What `time.monotonic` shows, for callers in Python; without arguments.
-monotonic: Callable[..., float] = _seconds("monotonic")
 
 
 def _functions() -> dict[str, Callable[[Any, Any], object]]:
@@ -266,7 +267,7 @@ def _functions() -> dict[str, Callable[[Any, Any], object]]:
             (_clocks.epoch_ns + _clocks.now_ns()) / SECOND if ident() == _thread else _real["time"](s, a)
         ),
         "time_ns": lambda s, a: _clocks.epoch_ns + _clocks.now_ns() if ident() == _thread else _real["time_ns"](s, a),
-        "monotonic": monotonic,
+        "monotonic": _seconds("monotonic"),
         "monotonic_ns": whole("monotonic_ns"),
         "perf_counter": _seconds("perf_counter"),
         "perf_counter_ns": whole("perf_counter_ns"),

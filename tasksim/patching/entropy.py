@@ -13,7 +13,7 @@ from tasksim.kernel.choice import Stream
 from tasksim.kernel.loop import Kernel
 from tasksim.patching.table import Row
 
-_KEY = "random"
+_KEY, _BYTES = "random", "urandom"
 
 
 class _Sources:
@@ -21,18 +21,18 @@ class _Sources:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._thread = self._home = get_ident()
+        self.thread = self._home = get_ident()
 
     def inside(self) -> bool:
-        return get_ident() == self._thread
+        return get_ident() == self.thread
 
     def leave(self) -> None:
         """From now on chance is real."""
-        self._thread = 0
+        self.thread = 0
 
     def enter(self) -> None:
         """Undo `leave`."""
-        self._thread = self._home
+        self.thread = self._home
 
     def generator(self) -> random.Random:
         process = self._kernel.current
@@ -46,7 +46,10 @@ class _Sources:
 
     def stream(self) -> Stream:
         process = self._kernel.current
-        return self._kernel.choice.stream(f"urandom/{process.name}")
+        found: Stream | None = process.own.get(_BYTES)
+        if found is None:
+            found = process.own[_BYTES] = self._kernel.choice.stream(f"urandom/{process.name}")
+        return found
 
 
 def _shared_class(sources: _Sources) -> type:
@@ -91,7 +94,8 @@ def _urandom(world: Any) -> object:
     sources, real = world.sources, os.urandom
 
     def urandom(count: int, /) -> bytes:
-        return sources.stream().bytes(count) if sources.inside() else real(count)
+        # As `sources.inside` says it, without the call: each id of a task asks.
+        return sources.stream().bytes(count) if get_ident() == sources.thread else real(count)
 
     return urandom
 

@@ -1,6 +1,6 @@
 """Functions that other modules have imported by name: `from time import sleep`.
 
-A module is searched once in the life of the interpreter and its finds are remembered, so that a simulation pays only
+A module is searched once, unless it is imported anew, and its finds are remembered, so that a simulation pays only
 for modules that are new. (One that is imported inside a simulation is mended at its end: `Patches.restore`.)
 """
 
@@ -45,8 +45,6 @@ def _search(module: ModuleType) -> None:
 
 def search_new_modules() -> None:
     """Look through what has been imported since the last time."""
-    if len(_searched) == len(sys.modules):
-        return
     for name, module in list(sys.modules.items()):
         if _searched.get(name) != id(module):
             _searched[name] = id(module)

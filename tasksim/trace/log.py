@@ -29,11 +29,13 @@ class Trace(Sequence[Event]):
 
     Attributes:
         resolve: what a target of a question stands for; of a shared task, the task of the app that was simulated.
+        on_subscription: called when somebody has subscribed, or no longer does.
     """
 
     def __init__(self, events: Iterable[Event] = (), *, metadata: Mapping[str, object] | None = None) -> None:
         self.metadata = dict(metadata or {})
         self.resolve: Callable[[Any], Any] = lambda target: target
+        self.on_subscription: Callable[[], None] = lambda: None
         self._events = list(events)
         self._append = self._events.append
         self._callbacks: dict[type[Event], tuple[Callable[[Any], object], ...]] = {}
@@ -77,6 +79,7 @@ class Trace(Sequence[Event]):
         kinds = [known for known in KINDS.values() if issubclass(known, root)]
         for known in kinds:
             self._callbacks[known] = (*self._callbacks.get(known, ()), callback)
+        self.on_subscription()
         subscribed = True
 
         def unsubscribe() -> None:
@@ -85,6 +88,7 @@ class Trace(Sequence[Event]):
                 subscribed = False
                 for known in kinds:
                     self._drop(known, callback)
+                self.on_subscription()
 
         return unsubscribe
 

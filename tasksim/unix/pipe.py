@@ -6,14 +6,10 @@ import errno
 import os
 
 from tasksim.kernel.loop import Kernel
-from tasksim.unix.descriptors import ERR, HUP, IN, OUT, File
-
-#: What a pipe holds, and what a write puts into it in one piece or not at all (PIPE_BUF), in bytes.
-CAPACITY, ATOMIC = 65536, 4096
+from tasksim.unix.descriptors import ATOMIC, CAPACITY, ERR, HUP, IN, OUT, File
 
 
 class _End(File):
-    other: _End
     buffer: bytearray
 
 
@@ -77,5 +73,5 @@ def make_pipe(kernel: Kernel) -> tuple[ReadEnd, WriteEnd]:
     """Two ends of one buffer, not yet open in any process."""
     reader, writer = ReadEnd(kernel), WriteEnd(kernel)
     reader.other, writer.other = writer, reader
-    reader.buffer = writer.buffer = bytearray()
+    reader.buffer = writer.buffer = reader.inflow = writer.outflow = bytearray()
     return reader, writer

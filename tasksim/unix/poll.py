@@ -46,7 +46,9 @@ class Epoll:
     def register(self, which: Any, mask: int) -> None:
         """EPOLL_CTL_ADD, for a descriptor or an object with `fileno`."""
         descriptor = which if type(which) is int else number_of(which)
-        file = self._system.file(descriptor)
+        file: File | None = self._kernel.current.files.get(descriptor)  # type: ignore[attr-defined]  # called often
+        if file is None:
+            file = self._system.file(descriptor)
         known = self._interest.get(descriptor)
         if known is not None:
             if known[0].references and known[0] is file:
@@ -54,7 +56,9 @@ class Epoll:
             self.forget(descriptor, known[0])
         self._interest[descriptor] = file, mask
         file.watchers[self, descriptor] = None
-        self.notice(descriptor)
+        self.candidates[descriptor] = None
+        if self.waiter is not None:
+            self._kernel.wake(self.waiter)
 
     def modify(self, which: Any, mask: int) -> None:
         """EPOLL_CTL_MOD."""
@@ -122,9 +126,9 @@ class Epoll:
 
         kombu before 5.7 does so while a worker that may not take another message has one from Redis before it.
         """
-        kernel = self._kernel
-        if ready != self._answer or kernel.now_ns != self._answered_ns:
-            self._answer, self._answered_ns, self._same = ready, kernel.now_ns, 0
+        kernel, now_ns = self._kernel, self._kernel.agenda.now_ns
+        if ready != self._answer or now_ns != self._answered_ns:
+            self._answer, self._answered_ns, self._same = ready, now_ns, 0
             return ready
         self._same += 1
         if self._same < FREE_ANSWERS:

@@ -25,10 +25,9 @@ class Bodies:
         """The running thread has ended its task."""
         self._tasks.pop((process, running_thread()), None)
 
-    def gone(self, process: Process) -> None:
-        """A process is dead, and what ran in it with it."""
-        for key in [one for one in self._tasks if one[0] is process]:
-            del self._tasks[key]
+    def gone(self, process: Process) -> list[str]:
+        """A process is dead, and what ran in it with it: the task ids."""
+        return [self._tasks.pop(key) for key in [one for one in self._tasks if one[0] is process]]
 
     def __iter__(self) -> Iterator[Process]:
         return iter(dict.fromkeys(process for process, _ in self._tasks))

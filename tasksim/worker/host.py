@@ -90,13 +90,18 @@ class WorkerHandle:
 
 
 class Hosts:
-    """All workers of a simulation, and beat."""
+    """All workers of a simulation, and beat.
+
+    Attributes:
+        on_loss: called with a worker's name and the tasks that ran in a process of its pool that has ended.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.workers: dict[str, WorkerHandle] = {}
         self._children: dict[str, int] = {}
         self.beats_up: list[Process] = []
+        self.on_loss: Callable[[str, list[str]], None] = lambda *_: None
 
     # --- names
 
@@ -194,7 +199,7 @@ class Hosts:
     def ended(self, process: UnixProcess) -> None:
         """A process has ended."""
         world, status = self._world, process.status or 0
-        world.running.gone(process)
+        lost = world.running.gone(process)
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         handle = self.workers.get(process.name)
@@ -204,6 +209,12 @@ class Hosts:
             world.record(events.WorkerDown(world.now(), process.name, process.name, code, number))
         else:
             world.record(events.ProcessEnded(world.now(), process.name, code, number))
+            if lost:
+                self.lost(process, lost)
+
+    def lost(self, process: Process, task_ids: list[str]) -> None:
+        """These tasks ran in a process of a worker's pool that has ended, or is about to."""
+        self.on_loss(process.name.partition("/")[0], task_ids)
 
     def stop(self, name: str, how: str) -> None:
         """Send the signal for a warm or a cold shutdown to the main process."""

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, MutableSet
 from typing import Any, Self
 
 import celery.bootsteps
+import celery.concurrency.asynpool as asynpool
 import celery.worker
 import celery.worker.consumer.delayed_delivery
+import kombu.asynchronous.hub as hub
 import kombu.asynchronous.timer as timer
 
 from tasksim.patching.table import Row
@@ -157,27 +159,19 @@ class LoopSet(_SetMethods, dict[Any, None]):  # type: ignore[misc]
         """As set.discard."""
         _forget(self, item, None)
 
-    def difference(self, *others: Iterable[Any]) -> Self:
-        """As set.difference; the loop asks for it at each turn, and usually both are empty."""
-        result = type(self)()
-        if self:
-            gone = others[0] if len(others) == 1 else [item for other in others for item in other]
-            _take_all(result, _keys_of([item for item in self if item not in gone]))
-        return result
 
-
-class SortedSet(OrderedSet):
+class SortedSet(LoopSet):
     """For sets that the user has filled, whose order of insertion is lost: in the order of their texts."""
 
     __slots__ = ()
 
     def __init__(self, items: Iterable[Any] = ()) -> None:
-        super().__init__(sorted(items, key=str))
+        if items:
+            _take_all(self, _keys_of(sorted(items, key=str)))
 
 
 #: Modules whose sets are iterated; a global named `set` shadows the builtin for their calls of `set()`.
 _MODULES = (
-    "kombu.connection",
     "celery.beat",
     "celery.bootsteps",
     "celery.canvas",
@@ -189,12 +183,32 @@ _MODULES = (
     "celery.backends.redis",
 )
 _LOOPS = (
+    "kombu.connection",
     "kombu.asynchronous.hub",
     "kombu.resource",
     "kombu.transport.redis",
     "kombu.transport.virtual.base",
     "celery.concurrency.asynpool",
 )
+
+
+def _numbers(owner: Any, *names: str) -> Callable[[World], object]:
+    """Builtin sets for what holds descriptors only: the order of numbers is no matter of chance."""
+
+    def make(_: World) -> object:
+        real = owner.__init__
+
+        def init(self: Any, *arguments: Any, **options: Any) -> None:
+            real(self, *arguments, **options)
+            state = vars(self)
+            for name in names:
+                state[name] = set(state[name])
+            if "_busy_workers" in state:
+                state["_mark_worker_as_available"] = state["_busy_workers"].discard
+
+        return init
+
+    return make
 
 
 def _claim_steps(_: World) -> object:
@@ -299,6 +313,12 @@ _make_loop_set: Callable[[World], object] = lambda _: LoopSet  # noqa: E731
 ROWS = (
     *(Row(f"{module}:set", "iterated sets of strings or objects", _make_set, new=True) for module in _MODULES),
     *(Row(f"{module}:set", "iterated sets, as above", _make_loop_set, new=True) for module in _LOOPS),
+    Row("kombu.asynchronous.hub:Hub.__init__", "for speed: descriptors", _numbers(hub.Hub, "consolidate")),
+    Row(
+        "celery.concurrency.asynpool:AsynPool.__init__",
+        "for speed: descriptors",
+        _numbers(asynpool.AsynPool, "_all_inqueues", "_active_writes", "_busy_workers"),
+    ),
     Row("kombu.entity:set", "a queue's bindings are made in the order of a set", lambda _: SortedSet, new=True),
     Row("celery.bootsteps:Blueprint.claim_steps", "steps come from a set of classes", _claim_steps),
     Row("celery.worker.worker:WorkController.setup_includes", "`include` comes from a set of names", _setup_includes),

@@ -10,42 +10,10 @@ from collections.abc import Iterable
 
 from celery import Celery, Task
 
-from tasksim.events import Event
 from tasksim.kernel.process import Process
-from tasksim.trace.log import Trace
 from tasksim.worker.app import CACHED
 
 _APP_STATE = (*CACHED, "_pool", "_local", "_backend_cache")
-
-
-class Recorder:
-    """The way from those who record to the trace; cut at the end."""
-
-    __slots__ = ("_append", "_callbacks")
-
-    def __init__(self, trace: Trace) -> None:
-        self._append, self._callbacks = trace.inlet
-
-    def record(self, event: Event) -> None:
-        """Hand an event over: what `Trace.record` does, without one more call for each event."""
-        self._append(event)
-        callbacks = self._callbacks.get(event.__class__)
-        if callbacks is not None:
-            for callback in callbacks:
-                callback(event)
-
-    def record_message(self, event: Event) -> None:
-        """The same for what a broker has to tell; what befalls a message without a number is not told."""
-        if getattr(event, "message", None) != 0:
-            self.record(event)
-
-    def end(self) -> None:
-        """From now on events go nowhere."""
-        self._append, self._callbacks = _nowhere, {}
-
-
-def _nowhere(_: Event) -> None:
-    """Where the events of what is over go."""
 
 
 def let_go(processes: Iterable[Process], user_cells: int) -> None:

@@ -18,6 +18,7 @@ import kombu.asynchronous.timer
 from celery import signals
 
 from tasksim import events
+from tasksim.kernel.process import Process
 from tasksim.message import due_of
 from tasksim.patching.table import Row
 from tasksim.worker.world import World
@@ -39,9 +40,11 @@ class Watch:
     def __init__(self, world: World) -> None:
         self._world = world
         self._kernel, self._record, self._now = world.kernel, world.record, world.now
+        self.record_often: Callable[[events.Often], None] = world.record
         self.places: dict[str, str] = {}
         self.on_worker_up: Callable[[Any], None] = lambda _: None
         self.on_beat_up: Callable[[], None] = lambda: None
+        self.on_loss: Callable[[Process, list[str]], None] = lambda *_: None
         self.on_worker_stopping: Callable[[], None] = lambda: None
         self._before: list[tuple[Any, bool, Any]] = []
         self._receivers = (
@@ -85,7 +88,7 @@ class Watch:
         information = request.delivery_info
         headers = request.request_dict
         now, eta = self._now(), headers.get("eta")
-        self._record(
+        self.record_often(
             events.Received(
                 now, self._kernel.current.name, request.id, request.name, headers.get("retries") or 0,
                 bool(information.get("redelivered")), eta, _text(headers.get("expires")),
@@ -98,7 +101,7 @@ class Watch:
         self._world.running.begin(process, task_id)
         request = task.request
         information = request.delivery_info or {}
-        self._record(
+        self.record_often(
             events.Started(
                 self._now(), process.name, task_id, task.name, request.retries or 0,
                 bool(information.get("redelivered")), self._world.deliveries.get(task_id),
@@ -107,11 +110,13 @@ class Watch:
 
     def _finished(self, task_id: str, task: Any, state: str | None = None, **_: Any) -> None:
         process = self._kernel.current
-        self._record(events.Finished(self._now(), process.name, task_id, task.name, state or "UNKNOWN"))
+        self.record_often(events.Finished(self._now(), process.name, task_id, task.name, state or "UNKNOWN"))
         self._world.running.end(process)
+        if not state and "/" in process.name:
+            self.on_loss(process, [task_id])  # SystemExit and its like: its pool process is about to end
 
     def _succeeded(self, sender: Any, **_: Any) -> None:
-        self._record(events.Succeeded(*self._where(), sender.request.id, sender.name))
+        self.record_often(events.Succeeded(self._now(), self._kernel.current.name, sender.request.id, sender.name))
 
     def _failed(self, sender: Any, task_id: str, exception: Any, traceback: Any = None, **_: Any) -> None:
         name = getattr(sender, "name", str(sender))
@@ -178,7 +183,7 @@ def _accepted(world: World) -> object:
         driver = world.kernel.driver
         child = world.unix.processes.get(pid, driver if pid == driver.pid else None)
         name = child.name if child is not None else str(pid)
-        world.record(events.Accepted(world.now(), world.kernel.current.name, self.id, self.name, name))
+        world.record_often(events.Accepted(world.now(), world.kernel.current.name, self.id, self.name, name))
         return real(self, pid, time_accepted)
 
     return on_accepted
@@ -238,7 +243,7 @@ def _store_result(owner: Any) -> Callable[[World], object]:
 
         def store_result(self: Any, task_id: str, result: Any, state: str, *arguments: Any, **options: Any) -> Any:
             stored = real(self, task_id, result, state, *arguments, **options)
-            world.record(events.StateStored(world.now(), world.kernel.current.name, task_id, state))
+            world.record_often(events.StateStored(world.now(), world.kernel.current.name, task_id, state))
             return stored
 
         return store_result

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tasksim.events import Event
+from tasksim.events import Event, Often
 from tasksim.kernel.loop import Kernel
 from tasksim.patching.databases import Databases
 from tasksim.patching.guard import Gate
@@ -28,6 +28,7 @@ class World(Protocol):
         app: the user's app.
         gate: says who is inside.
         record: puts an event into the trace.
+        record_often: the same, for those that every task has.
         now: virtual seconds since the start, as events have it.
         running: the tasks whose body runs.
         ends: which tasks have come to their end; only in eager mode.
@@ -42,6 +43,7 @@ class World(Protocol):
     gate: Gate
     patches: Patches
     record: Callable[[Event], None]
+    record_often: Callable[[Often], None]
     now: Callable[[], float]
     app: Any
     apps: Apps

@@ -79,21 +79,18 @@ class Channel:
     def hand_over(self, message: Message, queue: Queue, consumer: Consumer | None, keep: bool) -> int:
         """Account for a delivery; gives its tag (counted for each channel, spec 1.1 "delivery-tag")."""
         shared = self.shared
-        number = shared.serials.delivery() if message.number else 0
-        kind = Redelivered if message.redelivered else Delivered
-        shared.record(
-            kind(
-                shared.now(),
-                self.owner,
-                message.number,
-                number,
-                queue.name,
-                message.task_id,
-                message.task,
-                message.redelivered,
-                *self._window(consumer, number),
-            )
-        )
+        if message.number:
+            number = shared.serials.delivery()
+            again, task_id = message.redelivered, message.task_id
+            if task_id is not None:
+                shared.deliveries[task_id] = number
+            event = (Redelivered if again else Delivered)(
+                shared.now(), self.owner, message.number, number, queue.name, task_id, message.task, again,
+                *self._window(consumer),
+            )  # fmt: skip
+            (shared.record if again else shared.record_often)(event)
+        else:
+            number = 0
         self._tag = tag = self._tag + 1
         if keep:
             self.unacked[tag] = Unacked(tag, number, message, queue, consumer, shared.timers.now_ns)
@@ -111,9 +108,9 @@ class Channel:
                 self._set_tick()
         return tag
 
-    def _window(self, consumer: Consumer | None, number: int) -> tuple[int | None, int, bool]:
+    def _window(self, consumer: Consumer | None) -> tuple[int | None, int, bool]:
         """For the event: the channel, how much may be unacknowledged, and whether that is the consumer's own limit."""
-        if consumer is None or not number:
+        if consumer is None:
             return None, 0, False
         if not self.serial:
             self.serial = self.shared.serials.channel()
@@ -144,9 +141,10 @@ class Channel:
         shared = self.shared
         for entry in entries:
             message = entry.message
-            shared.record(
-                Acked(shared.now(), self.owner, message.number, entry.number, entry.queue.name, message.task_id)
-            )
+            if message.number:
+                shared.record_often(
+                    Acked(shared.now(), self.owner, message.number, entry.number, entry.queue.name, message.task_id)
+                )
         self._settle(entries, [], "")
 
     def reject(self, entries: list[Unacked], requeue: bool) -> None:

@@ -33,10 +33,11 @@ def publish(channel: Channel, args: tuple[Any, ...], content: m.Content | None) 
     message = Message(number, exchange, key, properties, content.body)
     if expiration is not None:
         message.expiration_ms = _milliseconds(expiration)
-    now = shared.now()
-    due = None if message.eta is None else due_of(message.eta, now, shared.wall())
-    task = message.task_id, message.task, message.retries, message.eta, due
-    shared.record(Published(now, channel.owner, message.number, exchange, key, *task))
+    if number:
+        now = shared.now()
+        due = None if message.eta is None else due_of(message.eta, now, shared.wall())
+        task = message.task_id, message.task, message.retries, message.eta, due
+        shared.record_often(Published(now, channel.owner, number, exchange, key, *task))
     queues = channel.vhost.route(message)
     if channel.transaction is not None:
         channel.transaction.published.append((message, queues, mandatory))

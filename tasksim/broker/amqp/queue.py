@@ -108,8 +108,9 @@ class Queue(Subscribers):
             self._stamp(message)
         self._messages.put(message)
         self.ready += 1
-        shared = self.shared
-        shared.record(Queued(shared.now(), "broker", message.number, self.name, message.task_id))
+        if message.number:
+            shared = self.shared
+            shared.record_often(Queued(shared.now(), "broker", message.number, self.name, message.task_id))
         if self.ring:
             self.run()
         if self.publishers is not None:

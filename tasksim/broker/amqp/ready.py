@@ -56,7 +56,7 @@ class Ready:
         """A new message, behind all of its level."""
         self._position += 1
         message.position = self._position
-        self._level(message).append(message)
+        (self._levels[0] if len(self._levels) == 1 else self._level(message)).append(message)
 
     def put_back(self, messages: list[Message]) -> None:
         """Messages that were out: to their old places (docs "confirms": the original position if possible)."""
