@@ -31,7 +31,7 @@ from tasksim.message import Serials
 from tasksim.network import amqp_seam
 from tasksim.network.redis import RedisServers
 from tasksim.network.wire import Network
-from tasksim.patching import clock, coverage, databases, entropy, guard, names, notebook, sqlite, standard, threads
+from tasksim.patching import clock, coverage, databases, entropy, guard, names, notebook, sqlite, threads
 from tasksim.patching.table import Patches, Row, find
 from tasksim.trace.log import Trace
 from tasksim.trace.recorder import Recorder
@@ -44,19 +44,16 @@ from tasksim.worker import (
     host,
     hub,
     in_process,
-    looks,
     memory,
-    order,
-    pool,
     remains,
     result_stores,
-    semaphores,
     settings,
     state,
     tracer,
     watch,
-)  # fmt: skip
+)
 from tasksim.worker.bodies import Bodies
+from tasksim.worker.seams import ROWS, kombu_redis_rows, redis_rows
 
 #: Where the clock stands when nothing else is said.
 DEFAULT_START = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
@@ -64,27 +61,6 @@ DEFAULT_START = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 _open: list[World] = []
 #: Workers boot in so many seconds before the start.
 LEAD_NS = 2 * SECOND
-
-#: Every place that is replaced in every simulation.
-ROWS: tuple[Row, ...] = (
-    *amqp_seam.ROWS, *entropy.ROWS, *guard.ROWS, *threads.ROWS, *standard.ROWS, *pool.ROWS,
-    *pool.PROCESS_ROWS, *semaphores.ROWS, *hub.ROWS, *order.ROWS, *state.ROWS, *worker_app.ROWS, *tracer.ROWS,
-    *watch.ROWS, *host.ROWS, *looks.ROWS, *backend.ROWS, *settings.ROWS, *memory.ROWS,
-)  # fmt: skip
-
-
-def redis_rows() -> tuple[Row, ...]:
-    """Places that are replaced where an app uses Redis, or has loaded its client."""
-    from tasksim.network import _fakeredis, redis_seam
-
-    return (*redis_seam.ROWS, *_fakeredis.ROWS)
-
-
-def kombu_redis_rows() -> tuple[Row, ...]:
-    """Places in kombu's Redis transport, which is slow to import."""
-    from tasksim.broker import redis_rows
-
-    return (*redis_rows.ROWS, *state.REDIS_ROWS)
 
 
 class World:

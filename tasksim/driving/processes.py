@@ -60,6 +60,8 @@ class Processes(Timing):
         options.setdefault("concurrency", self._concurrency)
         start = options.pop("start", None)
         at = start if at is None else at
+        if options.get("beat"):
+            options.setdefault("schedule_filename", str(self._world.directory() / f"schedule of {name}"))
         if at is not None:
             self._plan(at, lambda: self._world.hosts.start_worker(name, **options))
         else:

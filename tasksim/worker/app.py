@@ -44,6 +44,8 @@ def fresh_body(original: Body) -> Body:
     if "loader" in body:
         body["loader"] = copy.copy(body["loader"])
         body["loader"].worker_initialized = False
+    if body.get("_conf") is not None:
+        body["_conf"] = copy_of(body["_conf"])
     return body
 
 
@@ -57,6 +59,8 @@ def fork_body(parent: Body) -> Body:
     body.update(_pool=None, _local=threading.local(), _backend_cache=None, clock=clock)
     if "loader" in body:
         body["loader"] = copy.copy(body["loader"])
+    if body.get("_conf") is not None:
+        body["_conf"] = copy_of(body["_conf"])
     if "amqp" in body:
         amqp = body["amqp"] = copy.copy(body["amqp"])
         amqp.__dict__.pop("router", None)
@@ -162,7 +166,7 @@ class Apps:
         if settings:
             model["_conf"] = copy_of(app.conf)
             model["_conf"].update(settings)
-        self._world.patches.set(app, "__dict__", fresh_body(model))
+        self._world.patches.set(app, "__dict__", {**fresh_body(model), "_conf": model["_conf"]})
         self._world.kernel.cells.body(app, fresh=lambda: fresh_body(model), fork=fork_body)
         self._world.patches.set(celery._state, "default_app", app)
         self._world.patches.set(celery._state._tls, "current_app", app)

@@ -16,6 +16,8 @@ from typing import Any
 import celery.app.trace
 import celery.apps.beat
 import celery.apps.worker
+import celery.platforms
+import celery.worker.state
 
 from tasksim import events
 from tasksim.errors import UsageError
@@ -34,6 +36,9 @@ DEFAULT_CONCURRENCY = 2
 START_UP = 0.16
 #: A node name is NAME@sim.
 HOST = "sim"
+
+#: Keys of a process' own: what starts this worker again, and that it shall be (SIGHUP).
+_AGAIN, _RESTARTS = "again", "restarts"
 
 BOOTING, UP, STOPPING, DOWN = "booting", "up", "stopping", "down"
 
@@ -160,7 +165,11 @@ class Hosts:
             self._world.memory.miss(own, options)
             return run_worker(own, node, options)
 
+        def again() -> None:
+            self.start_worker(name, app=app, hostname=hostname, conf=conf, before=before, **options)
+
         process = self._world.unix.exec(name, main)
+        process.own[_AGAIN] = again
         handle = self.workers[name] = WorkerHandle(self._world, name, node, process)
         self._world.record(events.WorkerBooting(self._world.now(), name, name, process.pid))
         return handle
@@ -207,6 +216,8 @@ class Hosts:
             handle.state, handle.exitcode = DOWN, code if number is None else -number
             handle.error = process.own.get("error")
             world.record(events.WorkerDown(world.now(), process.name, process.name, code, number))
+            if process.own.get(_RESTARTS):
+                process.own[_AGAIN]()
         else:
             world.record(events.ProcessEnded(world.now(), process.name, code, number))
             if lost:
@@ -284,7 +295,6 @@ def _check_options(app: Any, options: Mapping[str, Any]) -> None:
 
 def run_worker(app: Any, hostname: str, options: Mapping[str, Any]) -> object:
     """What `celery worker` does, in the process that runs."""
-    app.log.already_setup = True  # the test's logging is everybody's
     options = dict(options)
     if options.get("concurrency") is None:
         options["concurrency"] = app.conf.worker_concurrency or DEFAULT_CONCURRENCY
@@ -301,11 +311,21 @@ def run_worker(app: Any, hostname: str, options: Mapping[str, Any]) -> object:
 
 def run_beat(app: Any, options: Mapping[str, Any]) -> object:
     """What `celery beat` does, in the process that runs."""
-    app.log.already_setup = True
     options = dict(options)
     options.setdefault("loglevel", "INFO")
     app.Beat(quiet=True, redirect_stdouts=False, **options).run()
     return 0
+
+
+def _restart_handler(world: World) -> object:
+    def install(_: Any, sig: str = "SIGHUP") -> None:
+        def restart(*_: Any) -> None:
+            world.kernel.current.own[_RESTARTS] = True
+            celery.worker.state.should_stop = os.EX_OK
+
+        celery.platforms.signals[sig] = restart
+
+    return install
 
 
 _OTHERS = "it would act on, or speak to, the interpreter that all simulated processes share"
@@ -349,6 +369,11 @@ ROWS = (
     Row("celery.platforms:atexit", "a process that ends takes away its pidfile", _at_exit),
     Row("celery.apps.worker:check_privileges", "no simulated worker is root", lambda _: lambda *_: None),
     Row("celery.apps.worker:safe_say", _OTHERS, lambda _: lambda *_: None),
+    Row(
+        "celery.apps.worker:install_worker_restart_handler",
+        "at SIGHUP the interpreter itself would be replaced: here the worker stops, and another one takes its place",
+        _restart_handler,
+    ),
     Row("celery.platforms:set_process_title", _OTHERS, lambda _: lambda *_, **__: None),
     Row("celery.fixups.django:DjangoWorkerFixup._maybe_close_db_fd", _OTHERS, lambda _: lambda *_: None),
     _same("celery.app.task:Task.__call__"),

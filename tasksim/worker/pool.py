@@ -168,6 +168,15 @@ def _finalize(_: World) -> object:
     return None, finalizers._finalizer_registry, debug, os.getpid
 
 
+def _close_open_descriptors(world: World) -> object:
+    def close(keep: Any = None) -> None:
+        kept = [one for one in keep or () if type(one) is int]  # files, and what pytest puts in their place, are real
+        for descriptor in [one for one in world.kernel.current.files if one not in kept]:  # type: ignore[attr-defined]
+            world.unix.close(descriptor)
+
+    return close
+
+
 def _nothing(_: World) -> object:
     return lambda *_, **__: None
 
@@ -229,6 +238,9 @@ ROWS = (
     Row("billiard.util:_run_after_forkers", _OTHERS, _nothing),
     Row("billiard.util:_exit_function", _OTHERS, _nothing),
     Row("celery.platforms:_set_pdeathsig", "the test process itself would get PR_SET_PDEATHSIG", _parent_death_signal),
+    Row(
+        "celery.platforms:close_open_fds", "embedded beat closes all but a few, the test's too", _close_open_descriptors
+    ),
     Row("celery.platforms:_setproctitle", "the title of the test process", lambda _: None),
 )
 

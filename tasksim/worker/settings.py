@@ -9,6 +9,8 @@ from typing import Any
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.utils.url import maybe_sanitize_url
 
+from tasksim.broker.amqp.management import bindings
+from tasksim.broker.amqp.vhost import VirtualHost
 from tasksim.errors import UnsupportedError, UsageError
 from tasksim.patching.table import Row
 from tasksim.worker.world import World
@@ -118,7 +120,33 @@ def _aliases(world: World) -> object:
     return aliases if world.app is None else {**aliases, "memory": _PYAMQP}
 
 
+class Management:
+    """Asks a simulated RabbitMQ what its management plugin would tell; stands in for pyrabbit's client."""
+
+    def __init__(self, vhost: VirtualHost) -> None:
+        self._vhost = vhost
+
+    def get_bindings(self) -> list[dict[str, Any]]:
+        """For `celery list bindings`."""
+        return bindings(self._vhost)
+
+    def __getattr__(self, name: str) -> Any:
+        raise UnsupportedError(
+            f"{name} of RabbitMQ's management API is not simulated, only get_bindings; "
+            "sim.queues tells what is in the queues"
+        )
+
+
+def _manager(world: World) -> object:
+    def get_manager(client: Any, hostname: Any = None, **_: Any) -> Management:
+        server = world.amqp.at(hostname or client.hostname or "localhost", client.port or 5672).server
+        return Management(server.vhost(client.virtual_host or "/"))
+
+    return get_manager
+
+
 ROWS = (
+    Row("kombu.transport.pyamqp:get_manager", "the management plugin is an HTTP server of its own", _manager),
     Row("kombu.transport:TRANSPORT_ALIASES", "memory:// follows RabbitMQ's rules; amqp:// must be py-amqp", _aliases),
     Row("kombu.transport:_transport_cache", "transports that were looked up before", lambda _: {}),
     Row(

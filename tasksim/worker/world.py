@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tasksim.broker.servers import AmqpServers
 from tasksim.events import Event, Often
 from tasksim.kernel.loop import Kernel
 from tasksim.patching.databases import Databases
@@ -27,6 +28,7 @@ class World(Protocol):
     Attributes:
         app: the user's app.
         gate: says who is inside.
+        amqp: the RabbitMQ servers.
         record: puts an event into the trace.
         record_often: the same, for those that every task has.
         now: virtual seconds since the start, as events have it.
@@ -41,6 +43,7 @@ class World(Protocol):
     kernel: Kernel
     unix: Unix
     gate: Gate
+    amqp: AmqpServers
     patches: Patches
     record: Callable[[Event], None]
     record_often: Callable[[Often], None]

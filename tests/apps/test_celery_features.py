@@ -172,11 +172,7 @@ def test_process_signals_run_once_for_each_process():
     def on_process(**_):
         seen.append(sim.current_process.name)
 
-    def on_logger(logger, **_):
-        raise AssertionError("a worker in a simulation sets up no logging")
-
     signals.worker_process_init.connect(on_process)
-    signals.after_setup_logger.connect(on_logger)
     try:
         with Simulation(app, workers=2, concurrency=1) as sim:
             sim.run(until=1)
@@ -184,7 +180,6 @@ def test_process_signals_run_once_for_each_process():
             sim.start_worker("w1", wait=True)
     finally:
         signals.worker_process_init.disconnect(on_process)
-        signals.after_setup_logger.disconnect(on_logger)
     assert sorted(seen) == ["w1/1", "w1/2", "w2/1"]
 
 
