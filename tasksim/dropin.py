@@ -47,6 +47,7 @@ class DropIn(Simulation):
         super().__enter__()
         self._ensure_begun()
         self.latency = LATENCY
+        self._kernel.agenda.free_looks = 0  # the same for what goes over no wire: each look at the clock takes a tick
         self._world.threads.on_start, self._world.threads.on_end = gc.disable, self._thread_ended
         gc.freeze()  # what is there now is not looked through again and again
         self._world.patches.on_restore(gc.unfreeze)

@@ -17,6 +17,8 @@ SECOND = 1_000_000_000
 #: So often may a program look at the clock within one step for nothing; then each look takes so long (ns).
 FREE_LOOKS = 10_000
 LOOK_NS = 100_000
+#: What a look takes before that where none is free (ns): a whole microsecond, as all times are.
+TICK_NS = 1_000
 #: The heap is rebuilt when so many cancelled entries lie in it and they are more than half of it.
 _COMPACT = 2048
 
@@ -32,6 +34,7 @@ class Agenda:
         seconds: the same in seconds since the origin, kept at hand for those who ask often.
         monotonic: what programs take for a monotonic clock, in seconds; kept at hand as well.
         looks: how often somebody has looked at the clock within the present step.
+        free_looks: how many of these cost nothing.
     """
 
     __slots__ = (
@@ -44,6 +47,7 @@ class Agenda:
         "_ready",
         "_serial",
         "_urgent",
+        "free_looks",
         "looks",
         "monotonic",
         "now_ns",
@@ -54,6 +58,7 @@ class Agenda:
         self.now_ns = self.looks = self._origin_ns = 0
         self._monotonic_ns = self._monotonic_offset = 0
         self.seconds = self.monotonic = 0.0
+        self.free_looks = FREE_LOOKS
         self._heap: list[Entry] = []
         self._ready: deque[Entry] = deque()
         self._urgent: deque[Entry] = deque()
@@ -104,8 +109,8 @@ class Agenda:
         One that asks again and again within one step, waiting for time to pass, computes: then each look takes time.
         """
         self.looks += 1
-        if self.looks > FREE_LOOKS:
-            self._set(self.now_ns + LOOK_NS)
+        if self.looks > self.free_looks:
+            self._set(self.now_ns + (LOOK_NS if self.looks > FREE_LOOKS else TICK_NS))
         return self.now_ns
 
     def cancel(self, entry: Entry) -> None:

@@ -18,7 +18,6 @@ from _thread import get_ident
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from tasksim.kernel.agenda import FREE_LOOKS
 
 #: `time.monotonic` and `time.perf_counter` begin here (seconds): nobody should take them for the time of day.
 MONOTONIC_START = 1000
@@ -87,11 +86,12 @@ def real_monotonic() -> float:
 
 
 class Looked(Protocol):
-    """A kernel's agenda: its time in nanoseconds, and how often somebody looked at it within a step."""
+    """A kernel's agenda: its time in nanoseconds, how often somebody looked at it within a step, and may for nothing."""
 
     now_ns: int
     looks: int
     monotonic: float
+    free_looks: int
 
     def look(self) -> int:
         """The time, for a program that asks; after many looks it goes on by itself."""
@@ -245,8 +245,9 @@ def _seconds(name: str) -> Callable[..., float]:
         if ident() != _thread:
             return float(real(s, a))
         agenda = _clocks.agenda
-        agenda.looks += 1  # as `Agenda.look` does, without the call: a task asks ten times
-        if agenda.looks > FREE_LOOKS:
+        if agenda.looks < agenda.free_looks:  # as `Agenda.look` does, without the call: a task asks ten times
+            agenda.looks += 1
+        else:
             agenda.look()
         seconds: float = agenda.monotonic
         return seconds

@@ -128,3 +128,11 @@ def test_a_look_at_the_clock_is_free_until_somebody_looks_too_often_in_one_step(
     assert agenda.look() == agenda_module.LOOK_NS
     agenda.pop()
     assert agenda.look() == agenda_module.LOOK_NS
+
+
+def test_where_no_look_is_free_each_takes_a_tick() -> None:
+    agenda = Agenda(Choice(0))
+    agenda.free_looks = 0
+    assert [agenda.look(), agenda.look()] == [agenda_module.TICK_NS, 2 * agenda_module.TICK_NS]
+    agenda.pop()
+    assert agenda.look() == 3 * agenda_module.TICK_NS
