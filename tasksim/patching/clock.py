@@ -18,7 +18,6 @@ from _thread import get_ident
 from collections.abc import Callable
 from typing import Any, Protocol
 
-
 #: `time.monotonic` and `time.perf_counter` begin here (seconds): nobody should take them for the time of day.
 MONOTONIC_START = 1000
 SECOND = 1_000_000_000
@@ -86,7 +85,7 @@ def real_monotonic() -> float:
 
 
 class Looked(Protocol):
-    """A kernel's agenda: its time in nanoseconds, how often somebody looked at it within a step, and may for nothing."""
+    """A kernel's agenda: its time, how often somebody looked at it within a step, and may for nothing."""
 
     now_ns: int
     looks: int
