@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tasksim.worker.bodies import Bodies
     from tasksim.worker.eager import Ends
     from tasksim.worker.memory import Memory
+    from tasksim.worker.watch import Watch
 
 
 class World(Protocol):
@@ -38,6 +39,7 @@ class World(Protocol):
         backends: result backends that were made inside.
         databases: whose connections are whose.
         deliveries: the latest delivery of each task's message, by task id.
+        watch: listens to Celery's signals.
     """
 
     kernel: Kernel
@@ -52,6 +54,7 @@ class World(Protocol):
     apps: Apps
     running: Bodies
     deliveries: dict[str, int]
+    watch: Watch
     ends: Ends | None
     memory: Memory
     databases: Databases
