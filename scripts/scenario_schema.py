@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from tasksim.check import CHECKS, INCIDENTS
+from tasksim.driving.server_faults import ENDS
 from tasksim.events import FIELDS
+from tasksim.network.redis_config import POLICIES
 from tasksim.scenario import expectations, read
 from tasksim.scenario.schema import VERSION
 
@@ -79,10 +81,14 @@ def target(*keys: str, **options: Json) -> Json:
     return {"oneOf": [TEXT, *choices]}
 
 
-def amount(key: str) -> Json:
-    """Nothing, a duration, or a mapping with the duration."""
-    mapping = {"type": "object", "additionalProperties": False, "properties": {key: DURATION}}
-    return {"anyOf": [{"type": "null"}, {"const": True}, DURATION, mapping]}
+def amount(key: str | None, said: Json | None = None, *, required: bool = False, **others: Json) -> Json:
+    """Nothing, an amount, or a mapping with the amount and more; without a key no amount."""
+    said = DURATION if said is None else said
+    keys = {**({} if key is None else {key: said}), **others, "server": TEXT}
+    mapping: Json = {"type": "object", "additionalProperties": False, "properties": keys}
+    if required:
+        return {"anyOf": [said, {**mapping, "required": [key]}]}
+    return {"anyOf": [{"type": "null"}, {"const": True}, *([] if key is None else [said]), mapping]}
 
 
 FAULT: dict[str, Json] = {
@@ -92,7 +98,14 @@ FAULT: dict[str, Json] = {
     "freeze": target("worker", "client"),
     "thaw": target("worker", "client"),
     "refuse": amount("seconds"),
-    "restart_broker": amount("down"),
+    "accept": amount(None),
+    "alarm": amount("seconds", reason=TEXT),
+    "clear_alarm": amount(None),
+    "evict": amount("keys", whole(1), policy={"enum": [*POLICIES]}),
+    "slow": amount("delay", required=True, seconds=DURATION),
+    "restart_broker": amount("down", how={"enum": [*ENDS]}, lost=DURATION),
+    "stop_replication": amount(None),
+    "failover": amount("lost", down=DURATION, back=DURATION),
 }
 
 
@@ -157,6 +170,7 @@ SCENARIO: dict[str, Json] = {
     "backend": TEXT,
     "rabbitmq": VERSION_TEXT,
     "redis": VERSION_TEXT,
+    "redis_config": OBJECT,
     "settings": OBJECT,
     "workers": {
         "oneOf": [

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: A worker that has lost its connection sleeps a second and asks its neighbours for another one before it consumes.
 RECONNECT_NS = 5 * SECOND
+#: One that has been refused tries again after 2, 4, 6 seconds and so on, at last every 32 (kombu: Connection.
+#: ensure_connection), so when a server is up again it takes so long until its workers are surely back.
+RETRY_NS = 32 * SECOND + RECONNECT_NS
 #: Somebody who sleeps at least so long (seconds) means it; shorter sleeps are taken for polling.
 LONG_SLEEP_NS = 60 * SECOND
 #: With latency a message is in nobody's hands on its way: published and not arrived, or taken from Redis and
@@ -59,6 +62,7 @@ class Progress:
         self.planned = 0
         self.scripts: list[Process] = []
         self._interrupted: dict[str, int] = {}
+        self._refused: dict[str, None] = {}
         self._idle_since: int | None = None
         self._events_seen, self._last_event_ns = -1, 0
         self._next_look_ns = self._eta_ns = 0
@@ -71,6 +75,8 @@ class Progress:
         self._kernel.before_advance = self._before_advance
         world.trace.subscribe(Disconnected, self._disconnected)
         world.trace.subscribe(Redelivered, self._count_redelivery)
+        world.trace.subscribe(events.ServerStarted, self._server_started)
+        world.trace.subscribe(events.Connected, self._connected)
         world.trace.subscribe(Scheduled, self._scheduled)
         world.trace.subscribe(events.WorkerDown, self._worker_ended)
         for kind in (events.Failed, events.Revoked):
@@ -111,7 +117,19 @@ class Progress:
         return True
 
     def _disconnected(self, event: Event) -> None:
+        assert isinstance(event, Disconnected)
         self._interrupted[event.process] = self._kernel.now_ns + RECONNECT_NS
+        if event.reason == "server stopped":
+            self._refused[event.process] = None
+
+    def _server_started(self, _: Event) -> None:
+        for process in self._refused:
+            self._interrupted[process] = self._kernel.now_ns + RETRY_NS
+
+    def _connected(self, event: Event) -> None:
+        if event.process in self._refused:
+            del self._refused[event.process]
+            self._interrupted[event.process] = self._kernel.now_ns + RECONNECT_NS
 
     # --- tasks whose pool process died: their worker has still to find out
 

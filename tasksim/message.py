@@ -69,6 +69,7 @@ class Message:
         expires_ns: when its time in its queue ends.
         expiration_ms: its own time to live, as the publisher wished.
         deaths: what x-death tells, latest first.
+        unconfirmed_ns: when it was published, if its publisher did not wait for a confirm; else None.
     """
 
     __slots__ = (
@@ -87,6 +88,7 @@ class Message:
         "routing_key",
         "task",
         "task_id",
+        "unconfirmed_ns",
     )
 
     def __init__(self, number: int, exchange: str, routing_key: str, properties: dict[str, Any], body: bytes) -> None:
@@ -109,6 +111,7 @@ class Message:
         self.expires_ns: int | None = None
         self.expiration_ms: int | None = None
         self.deaths: tuple[dict[str, Any], ...] = ()
+        self.unconfirmed_ns: int | None = None
 
     def __repr__(self) -> str:
         return f"<message {self.number} {self.task or self.routing_key}>"
@@ -123,4 +126,5 @@ class Message:
         other = Message(self.number, self.exchange, self.routing_key, self.properties, self.body)
         other.expiration_ms = self.expiration_ms
         other.deaths = self.deaths
+        other.unconfirmed_ns = self.unconfirmed_ns
         return other

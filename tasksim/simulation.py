@@ -94,6 +94,7 @@ class Simulation(Processes, Patterns, Faults):
         broker: str | None = None, backend: str | None = None, rabbitmq: str = "4.1", redis: str = "7.2",
         beat: bool = False, allow: Iterable[str] = (), cells: Iterable[str] = (), limits: Limits | None = None,
         settings: Mapping[str, Any] | None = None, mode: str = "broker", memory: Curve | None = None,
+        redis_config: Mapping[str, object] | None = None,
     ) -> None:  # fmt: skip
         if mode not in MODES:
             raise UsageError(f"mode={mode!r}: there are {' and '.join(map(repr, MODES))}")
@@ -109,7 +110,7 @@ class Simulation(Processes, Patterns, Faults):
         self._world = World(
             self.app, seed=seed, limits=limits or Limits(), allow=allow, start=start, cells=cells, settings=changed,
             versions={"rabbitmq": rabbitmq, "redis": redis}, eager=mode == "eager",
-            memory_curve=memory,
+            memory_curve=memory, redis_config=redis_config,
         )  # fmt: skip
         self._beat_process: UnixProcess | None = None
 

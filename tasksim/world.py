@@ -30,6 +30,7 @@ from tasksim.limits import Limits
 from tasksim.message import Serials
 from tasksim.network import amqp_seam
 from tasksim.network.redis import RedisServers
+from tasksim.network.redis_config import read_settings
 from tasksim.network.wire import Network
 from tasksim.patching import clock, coverage, databases, entropy, guard, names, notebook, sqlite, threads
 from tasksim.patching.table import Patches, Row, find
@@ -47,6 +48,7 @@ from tasksim.worker import (
     memory,
     remains,
     result_stores,
+    servers,
     settings,
     state,
     tracer,
@@ -71,10 +73,11 @@ class World:
 
     def __init__(self, app: Any | None, *, seed: int, limits: Limits, allow: Iterable[str], versions: Mapping[str, str],
                  settings: Mapping[str, Any], cells: Iterable[str], start: Any,
-                 eager: bool = False, memory_curve: memory.Curve | None = None) -> None:  # fmt: skip
+                 eager: bool = False, memory_curve: memory.Curve | None = None,
+                 redis_config: Mapping[str, object] | None = None) -> None:  # fmt: skip
         self.app, self._settings, self._cells, self._start = app, dict(settings), list(cells), start
         self._versions, self._allow, self._seed, self.limits = versions, allow, seed, limits
-        self.open, self.eager, self._memory_curve = False, eager, memory_curve
+        self.open, self.eager, self._memory_curve, self._redis_config = False, eager, memory_curve, redis_config
 
     # --- up and down
 
@@ -126,8 +129,9 @@ class World:
         self.memory = memory.Memory(self._memory_curve, self.trace, self.now)
         masters = settings.sentinel_masters(self.app, self._settings)
         self.redis = RedisServers(
-            self.kernel, self.record, self.now, self.serials, version=self._versions["redis"], masters=masters
-        )
+            self.kernel, self.record, self.now, self.serials, version=self._versions["redis"],
+            settings=read_settings(self._redis_config), masters=masters,
+        )  # fmt: skip
         self.redis_watch = RedisWatch(self.kernel, self.record, self.now, self.serials, self.redis, self.deliveries)
         self.recorder.serve(self.redis_watch)
         self.amqp = AmqpServers(self._make_amqp_server)
@@ -313,26 +317,11 @@ class World:
         for process in list(self.unix.processes.values()):
             self.kernel.bury(process)
 
-    # --- the app's broker
+    # --- the app's servers
 
-    def brokers(self) -> list[Any]:
-        """The servers that the app's broker settings reach, as far as anybody has connected; without an app, all."""
-        rabbitmq = list(self.amqp.all()) if self.rules != settings.REDIS else []
-        return rabbitmq + (list(self.redis.all()) if self.rules != settings.AMQP else [])
-
-    def find_broker(self) -> None:
-        """Let the server of the app's broker URL be there, even if nobody has connected to it yet."""
-        if self.app is None:
-            return
-        broker = self.app.connection_for_write()
-        if self.rules == settings.AMQP:
-            self.amqp.at(broker.hostname or "localhost", broker.port or 5672)
-        elif not self.redis.all():
-            self.redis.at(broker.hostname or "localhost", broker.port or 6379)
-
-    def broker_names(self) -> list[str]:
-        """Their names."""
-        return [server.name for server in self.brokers()]
+    def servers(self, name: str) -> list[Any]:
+        """The servers that are meant by "broker", "backend", or a name as in events; made if nobody has connected."""
+        return servers.find(self, name)
 
     def queue_rows(self) -> dict[str, QueueRow]:
         """The queues of the app's broker; without an app, those of all brokers."""

@@ -34,6 +34,7 @@ from tasksim.events import (
 from tasksim.kernel.loop import Kernel
 from tasksim.kernel.process import Process
 from tasksim.message import Serials, due_of
+from tasksim.network._parts import Held
 from tasksim.network.redis import RedisServer, RedisServers
 
 __all__ = ["RedisWatch"]
@@ -119,6 +120,7 @@ class RedisWatch:
         self._counted: tuple[int, tuple[int, int]] = (-1, (0, 0))
         servers.hooks.pushed = self._pushed
         servers.hooks.gone = self._gone
+        servers.hooks.replaced = self._replaced
 
     # --- what clients do
 
@@ -207,12 +209,15 @@ class RedisWatch:
         start += len(_TAG)
         return self._known.get(value[start : value.find(b'"', start)].decode(errors="replace"))
 
+    def _queue_of(self, known: _Known, key: bytes) -> str:
+        return key.decode(errors="replace").removeprefix(known.prefix).rsplit(known.sep, 1)[0]
+
     def _pushed(self, owner: Process, key: bytes, values: Iterable[bytes]) -> None:
         for value in values:
             known = self._find(value)
             if known is None:
                 continue
-            queue = known.queue = key.decode(errors="replace").removeprefix(known.prefix).rsplit(known.sep, 1)[0]
+            queue = known.queue = self._queue_of(known, key)
             reason = self._reasons.get(owner)
             now, name = self._now(), owner.name
             if reason is None and not known.delivered:
@@ -225,6 +230,28 @@ class RedisWatch:
             known = self._find(value)
             if known is not None:
                 self._record(Dropped(self._now(), "broker", known.number, known.queue, why, known.task_id))
+
+    def _replaced(self, before: Iterable[Held], after: Iterable[Held], why: str) -> None:
+        """A server has other data than before: what is not there any more is lost, what is there again is ready."""
+        was, now = self._places(before), self._places(after)
+        for known in was:
+            if known not in now:
+                self._record(Dropped(self._now(), "broker", known.number, known.queue, why, known.task_id))
+        for known, keys in now.items():
+            fresh = Counter(keys) - Counter(was.get(known, ()))
+            for key in fresh.elements():
+                if key is not None:
+                    known.queue = self._queue_of(known, key)
+                    self._record(Requeued(self._now(), "broker", known.number, known.queue, why, known.task_id))
+
+    def _places(self, held: Iterable[Held]) -> dict[_Known, list[bytes | None]]:
+        """Of each message the lists that it lies in; None stands for a hash."""
+        places: dict[_Known, list[bytes | None]] = {}
+        for one in held:
+            known = self._find(one.value)
+            if known is not None:
+                places.setdefault(known, []).append(one.key if one.listed else None)
+        return places
 
     # --- what waits
 

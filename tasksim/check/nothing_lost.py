@@ -13,7 +13,7 @@ __all__ = ["NOTHING_LOST"]
 
 _NAME = "nothing_lost"
 #: Reasons of `Dropped` that nobody asked for; the others (a purge, a limit of the queue) somebody did.
-_UNASKED = ("unroutable", "server restarted")
+_UNASKED = ("unroutable", "server restarted", "failover", "evicted")
 
 
 def _search(events: Sequence[e.Event]) -> Iterator[Finding]:

@@ -18,7 +18,11 @@ from fakeredis._core._database import Database
 from fakeredis.model import Hash
 
 from tasksim.kernel.loop import Kernel
-from tasksim.network._parts import Blocked, Draws, Hooks, NoLock, OrderedSet
+from tasksim.network._fakeredis_disk import Disk
+from tasksim.network._fakeredis_image import History, Image, load
+from tasksim.network._fakeredis_memory import Memory
+from tasksim.network._parts import Blocked, Draws, Held, Hooks, NoLock, OrderedSet
+from tasksim.network.redis_config import DEFAULTS
 from tasksim.patching.table import Row
 
 __all__ = ["ROWS", "Store"]
@@ -29,9 +33,9 @@ class _Keyspace(Database):
 
     _watches: Any
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, number: int) -> None:
         super().__init__(None)
-        self._store = store
+        self._store, self._number = store, number
         self._watches = defaultdict(OrderedSet)
 
     def notify_watch(self, key: bytes) -> None:
@@ -43,6 +47,8 @@ class _Keyspace(Database):
         store.writes += 1
         if store.blocked:
             store.touched.add(key)
+        if store.followed:
+            store.changed(self._number, key)
 
     def wake_all(self) -> None:
         self._store.all_touched = True
@@ -50,6 +56,7 @@ class _Keyspace(Database):
     def swap(self, other: Database) -> None:
         super().swap(other)
         self._store.all_touched = True
+        self._store.swapped()
 
 
 class Store(FakeServer):
@@ -63,6 +70,12 @@ class Store(FakeServer):
         logins: passwords by user, if they are to be asked for; None lets any user in with any password, as whatever an
             app's URL says is right.
         masters: addresses by name, as this server tells them when it is asked as a sentinel.
+        disk: its snapshots and its log.
+        memory: how much it may use; None while there is no limit.
+        history: what it held before; None unless somebody may ask.
+        followed: somebody wants to know of each change: the rules for snapshots, or the limit of memory.
+        stale: keys that changed since their size was measured.
+        gone: another server has taken its place.
     """
 
     lock: Any
@@ -71,9 +84,14 @@ class Store(FakeServer):
     psubscribers: Any
     ssubscribers: Any
 
-    def __init__(self, kernel: Kernel, version: str, hooks: Hooks) -> None:
+    def __init__(self, kernel: Kernel, version: str, hooks: Hooks, settings: Mapping[str, str] | None = None) -> None:
         super().__init__(version=tuple(int(part) for part in version.split(".")))
+        self.config = {name.encode(): value.encode() for name, value in (settings or {}).items()}
         self.kernel, self.hooks = kernel, hooks
+        self.followed = self.watched = self.gone = False
+        self.history: History | None = None
+        self.memory: Memory | None = None
+        self.stale: dict[tuple[int, bytes], None] = {}
         self.writes = 0
         self.version_text = version if version.count(".") > 1 else f"{version}.0"  # clients read three numbers
         self.lock = NoLock()
@@ -88,6 +106,8 @@ class Store(FakeServer):
         self.logins: Mapping[str, str] | None = None
         self.masters: Mapping[str, tuple[str, int]] = {}
         self._told = (-1, 0)
+        self.disk = Disk(self)
+        self.configure()
 
     def tell_time(self) -> None:
         """Let every database know what time it is."""
@@ -110,9 +130,50 @@ class Store(FakeServer):
         self.touched.clear()
         self.all_touched = False
 
-    def restart(self) -> None:
-        """What a restart from saved data forgets: scripts."""
-        self.script_cache.clear()
+    # --- how it is configured
+
+    def wall(self) -> float:
+        """The time of day, in seconds since 1970."""
+        return time.time()
+
+    def setting(self, name: str) -> str:
+        """As CONFIG GET tells it."""
+        value = self.config.get(name.encode())
+        return DEFAULTS[name] if value is None else value.decode(errors="replace")
+
+    def configure(self) -> None:
+        """Follow the settings."""
+        self.disk.configure()
+        if self.setting("maxmemory") != "0":
+            self.limit_memory()
+        if self.memory is not None:
+            self.memory.configure()
+
+    def limit_memory(self) -> Memory:
+        """From now on its memory is looked after."""
+        if self.memory is None:
+            self.memory, self.followed = Memory(self), True
+        return self.memory
+
+    def keep_history(self, keep_ns: int) -> None:
+        """From now on it can be told what was there so many nanoseconds ago, and when each key was used."""
+        if self.history is None:
+            self.history = History(self, keep_ns)
+        self.history.keep_ns = max(self.history.keep_ns, keep_ns)
+
+    def changed(self, number: int, key: bytes) -> None:
+        """A key has changed, and somebody wants to know."""
+        if self.memory is not None:
+            self.stale[number, key] = None
+        if self.watched:
+            self.disk.written()
+
+    def swapped(self) -> None:
+        """Two databases have changed places."""
+        if self.memory is not None:
+            self.memory.measure_anew()
+        if self.history is not None:
+            self.history = History(self, self.history.keep_ns)
 
     # --- looks from outside; nothing here counts as a command
 
@@ -140,6 +201,28 @@ class Store(FakeServer):
         items = {} if keyspace is None else keyspace._dict
         return {key: list(item.value.values()) for key, item in items.items() if isinstance(item.value, Hash)}
 
+    def held(self) -> list[Held]:
+        """All that lies in lists and hashes."""
+        return [
+            Held(key, value, listed)
+            for database in self.dbs
+            for listed, found in ((True, self.lists(database)), (False, self.hashes(database)))
+            for key, values in found.items()
+            for value in values
+        ]
+
+    def begin_with(self, data: Image, before: Store, why: str) -> None:
+        """Take data in; `before` is the store whose place this one takes."""
+        load(self, data)
+        self.writes += before.writes + 1
+        if before.history is not None:
+            self.keep_history(before.history.keep_ns)
+        if before.memory is not None and before.memory.full:
+            self.limit_memory().full = True
+        self.disk.begin_after(before.disk)
+        before.gone = True
+        self.hooks.replaced(before.held(), self.held(), why)
+
     def lose(self, why: str, databases: Iterable[int] | None = None) -> None:
         """Tell of all that waits in lists, because it is about to be lost."""
         for database in list(self.dbs) if databases is None else databases:
@@ -155,7 +238,9 @@ class _Databases(dict[int, _Keyspace]):
         self._store = store
 
     def __missing__(self, number: int) -> _Keyspace:
-        keyspace = self[number] = _Keyspace(self._store)
+        keyspace = self[number] = _Keyspace(self._store, number)
+        if self._store.history is not None:
+            self._store.history.follow(keyspace)
         return keyspace
 
 

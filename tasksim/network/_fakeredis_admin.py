@@ -1,6 +1,6 @@
 """Commands by which libraries and operators ask a server about itself, and that fakeredis lacks.
 
-Answers are those of a server that nobody has configured and that has no replica (redis.io, Commands; redis.conf).
+Answers are those of a server that has no replica (redis.io, Commands; redis.conf).
 """
 
 from __future__ import annotations
@@ -9,19 +9,22 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
+from fakeredis import _msgs as msgs
 from fakeredis._commands import Key, Signature
 from fakeredis._core import CommandItem
 from fakeredis._helpers import SimpleError, SimpleString
 from fakeredis._socket import FakeSocket
 from fakeredis.model import ExpiringMembersSet, Hash, ZSet
 
+from tasksim.network.redis_config import DEFAULTS, WrongSetting, checked
+
 __all__ = ["ADMIN", "Admin"]
 
 _WORDS: Any = (bytes,)
 
 
-def _signature(name: str, method: str, fixed: Any = (), repeat: Any = _WORDS) -> tuple[str, Signature]:
-    return name, Signature(name, method, fixed, repeat)
+def _signature(name: str, method: str, fixed: Any = (), repeat: Any = _WORDS, flags: str = "") -> tuple[str, Signature]:
+    return name, Signature(name, method, fixed, repeat, flags=flags)
 
 
 #: How the commands are called, and which of our methods does them.
@@ -29,7 +32,11 @@ ADMIN = dict(
     [
         _signature("info", "info"),
         _signature("config get", "config_get", _WORDS),
+        _signature("config set", "config_set", (bytes, bytes)),
         _signature("config resetstat", "config_resetstat"),
+        _signature("save", "save", repeat=(), flags=msgs.FLAG_NO_SCRIPT),
+        _signature("bgsave", "bgsave", flags=msgs.FLAG_NO_SCRIPT),
+        _signature("lastsave", "lastsave", repeat=()),
         _signature("touch", "touch", (Key(),), (Key(),)),
         _signature("role", "role"),
         _signature("wait", "wait_for_replicas", (bytes, bytes), ()),
@@ -44,12 +51,6 @@ ADMIN = dict(
         _signature("quit", "quit"),
     ]
 )
-#: What CONFIG GET tells of a server that nobody has configured, as far as libraries ask.
-_DEFAULTS = {
-    "appendonly": "no", "databases": "16", "maxclients": "10000", "maxmemory": "0", "maxmemory-policy": "noeviction",
-    "notify-keyspace-events": "", "port": "6379", "proto-max-bulk-len": "536870912", "save": "3600 1 300 100 60 10000",
-    "timeout": "0", "tcp-keepalive": "300", "requirepass": "", "maxmemory-samples": "5", "lfu-decay-time": "1",
-}  # fmt: skip
 #: The encodings of small values (redis.io, OBJECT ENCODING).
 _ENCODINGS: dict[type, bytes] = {
     list: b"listpack",
@@ -65,6 +66,7 @@ class Admin(FakeSocket):
     _server: Any
     _db: Any
     _drop: Callable[[str], None]
+    _in_transaction: bool
 
     def info(self, *sections: bytes) -> bytes:
         """INFO: the lines that clients read; what a simulation has no number for is left out."""
@@ -86,8 +88,16 @@ class Admin(FakeSocket):
             "Clients": {
                 "connected_clients": len(store.sockets), "maxclients": 10000, "blocked_clients": len(store.blocked),
             },
-            "Memory": {"maxmemory": 0, "maxmemory_human": "0B", "maxmemory_policy": "noeviction"},
-            "Persistence": {"loading": 0, "rdb_bgsave_in_progress": 0, "aof_enabled": 0},
+            "Memory": {
+                "maxmemory": store.setting("maxmemory"), "maxmemory_human": f"{store.setting('maxmemory')}B",
+                "maxmemory_policy": store.setting("maxmemory-policy"),
+            },
+            "Persistence": {
+                "loading": 0, "rdb_changes_since_last_save": store.disk.changes, "rdb_bgsave_in_progress": 0,
+                "rdb_last_save_time": store.disk.saved_at, "rdb_last_bgsave_status": "ok",
+                "rdb_saves": store.disk.saves, "aof_enabled": int(store.disk.logging),
+            },
+            "Stats": {"evicted_keys": 0 if store.memory is None else store.memory.evicted},
             "Replication": {"role": "master", "connected_slaves": 0},
             "Cluster": {"cluster_enabled": 0},
             "Keyspace": keyspace,
@@ -100,11 +110,46 @@ class Admin(FakeSocket):
 
     def config_get(self, *patterns: bytes) -> dict[bytes, bytes]:
         """CONFIG GET: what was set, else a server's default."""
-        known = {name.encode(): value.encode() for name, value in _DEFAULTS.items()} | self._server.config
+        known = {name.encode(): value.encode() for name, value in DEFAULTS.items()} | self._server.config
         wanted = [_text(pattern).lower() for pattern in patterns]
         return {
             name: value for name, value in known.items() if any(fnmatchcase(_text(name), pattern) for pattern in wanted)
         }
+
+    def config_set(self, *pairs: bytes) -> SimpleString:
+        """CONFIG SET: all or none; what matters to a simulation holds from now on."""
+        if len(pairs) % 2:
+            raise SimpleError("ERR wrong number of arguments for 'config|set' command")
+        found = {}
+        for name, value in zip(pairs[::2], pairs[1::2], strict=True):
+            key = _text(name).lower()
+            try:
+                found[key.encode()] = checked(key, _text(value)).encode()
+            except WrongSetting as exc:
+                text = f"ERR CONFIG SET failed (possibly related to argument '{key}') - {exc}"
+                raise SimpleError(text) from None
+        self._server.config.update(found)
+        self._server.configure()
+        return SimpleString(b"OK")
+
+    def save(self) -> SimpleString:
+        """SAVE."""
+        if self._in_transaction:
+            raise SimpleError("ERR Command not allowed inside a transaction")
+        self._server.disk.save()
+        return SimpleString(b"OK")
+
+    def bgsave(self, *words: bytes) -> SimpleString:
+        """BGSAVE: done at once."""
+        if words and (len(words) > 1 or _text(words[0]).lower() != "schedule"):
+            raise SimpleError("ERR syntax error")
+        self._server.disk.save()
+        return SimpleString(b"Background saving started")
+
+    def lastsave(self) -> int:
+        """LASTSAVE."""
+        saved: int = self._server.disk.saved_at
+        return saved
 
     def config_resetstat(self) -> SimpleString:
         """CONFIG RESETSTAT."""

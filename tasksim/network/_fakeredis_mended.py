@@ -14,6 +14,7 @@ from fakeredis._helpers import SimpleError
 from fakeredis.model import ExpiringMembersSet, Hash, ZSet
 
 from tasksim.network._fakeredis_admin import ADMIN, Admin
+from tasksim.network._fakeredis_memory import DENIED, OOM
 
 __all__ = ["Mended", "in_servers_words"]
 
@@ -49,7 +50,14 @@ class Mended(Admin):
         return SimpleError(f"ERR unknown command '{fields[0][:128]}', with args beginning with: {told}")
 
     def _run_command(self, func: Any, sig: Any, args: list[Any], from_script: bool) -> Any:
-        """Which of two errors a client is told: some commands read their arguments first, INCRBYFLOAT the key."""
+        """Which of two errors a client is told: some commands read their arguments first, INCRBYFLOAT the key.
+
+        A script is refused what its client would be, by what memory there was when it began (script.c).
+        """
+        if from_script:
+            memory = self._server.memory
+            if memory is not None and memory.out and sig.name in DENIED:
+                return SimpleError(OOM)
         result = super()._run_command(func, sig, args, from_script)
         if type(result) is SimpleError:
             kind = _ARGUMENTS_FIRST.get(sig.name)

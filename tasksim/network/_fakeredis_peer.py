@@ -20,6 +20,7 @@ from fakeredis._socket._resp import extract_command
 
 from tasksim.kernel.process import Process
 from tasksim.network._fakeredis import Store
+from tasksim.network._fakeredis_memory import OOM
 from tasksim.network._fakeredis_mended import Mended, in_servers_words
 from tasksim.network._parts import Blocked
 from tasksim.network._resp import Commands, ProtocolError, encode, encode_as, error, push, status
@@ -120,6 +121,8 @@ class Peer(Mended):
             elif name.startswith("acl"):
                 store.restricted = True
             store.tell_time()
+            if store.memory is not None and not store.memory.look(name, self._transaction is not None):
+                raise SimpleError(OOM)
             if self._transaction is not None:
                 signature.check_arity(arguments, store.version)  # else it is checked where the command runs
             if self._transaction is not None and msgs.FLAG_TRANSACTION not in signature.flags:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Callable, Iterable, Iterator, MutableSet
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasksim.kernel.agenda import Entry
 from tasksim.kernel.choice import Stream
@@ -36,19 +36,29 @@ class OrderedSet(MutableSet[Any]):
         self._members.pop(one, None)
 
 
+class Held(NamedTuple):
+    """One value in a list, or in a hash."""
+
+    key: bytes
+    value: bytes
+    listed: bool
+
+
 class Hooks:
-    """What a server tells whoever watches it; both are called in the middle of a command.
+    """What a server tells whoever watches it, in the middle of what it does.
 
     Attributes:
         pushed: values were put into a list: (process of the client, key, values).
         gone: values of a list were deleted unread: (values, key, why).
+        replaced: all data was replaced: (what was there, what is there, why).
     """
 
-    __slots__ = ("gone", "pushed")
+    __slots__ = ("gone", "pushed", "replaced")
 
     def __init__(self) -> None:
         self.pushed: Callable[[Process, bytes, Iterable[bytes]], None] = lambda *_: None
         self.gone: Callable[[Iterable[bytes], bytes, str], None] = lambda *_: None
+        self.replaced: Callable[[list[Held], list[Held], str], None] = lambda *_: None
 
 
 class NoLock:

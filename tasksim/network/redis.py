@@ -6,14 +6,17 @@ import errno
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from tasksim.errors import UsageError
 from tasksim.events import Connected, Disconnected, Event, ServerStarted, ServerStopped
-from tasksim.kernel.loop import Kernel
+from tasksim.kernel.loop import SECOND, Kernel
 from tasksim.message import Serials
 from tasksim.network._parts import Hooks
+from tasksim.network.redis_config import POLICIES
 from tasksim.network.wire import Wire
 
 if TYPE_CHECKING:
     from tasksim.network._fakeredis import Store
+    from tasksim.network._fakeredis_image import Image
 
 #: Names of this machine, which reach one and the same server.
 _LOCAL = {"127.0.0.1", "::1", "0.0.0.0", ""}
@@ -58,12 +61,14 @@ class RedisServer:
         record: takes each event.
         now: virtual seconds since the start.
         version: of the server that is simulated.
-        persistent: data outlives a restart.
+        settings: as in redis.conf; without any, nothing outlives a restart.
         masters: what it tells when it is asked as a sentinel.
 
     Attributes:
         connections: open ones by number, in the order of opening.
-        hooks: told of what is put into lists and of what is lost.
+        hooks: told of what is put into lists and of what is lost or comes back.
+        replica: what its replica holds, if that hears no more of it; None as long as it keeps up.
+        moves: the addresses that sentinels will tell for its names once it is promoted.
     """
 
     def __init__(
@@ -75,22 +80,25 @@ class RedisServer:
         serials: Serials,
         *,
         version: str = "7.2",
-        persistent: bool = False,
+        settings: Mapping[str, str] | None = None,
         hooks: Hooks | None = None,
         masters: Mapping[str, tuple[str, int]] | None = None,
     ) -> None:
-        self.name, self.version, self.persistent = name, version, persistent
+        self.name, self.version = name, version
         self.running = True
         self.hooks = hooks or Hooks()
-        self._masters = masters or {}
+        self._masters, self._settings = masters or {}, dict(settings or {})
         self.connections: dict[int, _Connection] = {}
         self._kernel, self._record, self._now, self._serials = kernel, record, now, serials
+        self.replica: Image | None = None
+        self.moves: dict[str, tuple[str, int]] = {}
+        self._left: Image = {}
         self.store = self._new_store()
 
     def _new_store(self) -> Store:
         from tasksim.network._fakeredis import Store  # slow to import, and not every simulation has a Redis
 
-        store = Store(self._kernel, self.version, self.hooks)
+        store = Store(self._kernel, self.version, self.hooks, self._settings)
         store.masters = self._masters
         return store
 
@@ -120,27 +128,91 @@ class RedisServer:
 
     # --- up and down
 
-    def stop(self) -> None:
-        """Go down: clients are hung up on, new ones refused. Stopping twice is no error."""
+    def stop(self, how: str = "stop") -> None:
+        """Go down: clients are hung up on, new ones refused. Stopping twice is no error.
+
+        Args:
+            how: "stop" as SHUTDOWN and SIGTERM do, "kill" as SIGKILL does, "power" if the machine goes with it.
+        """
         if not self.running:
             return
         self.running = False
+        self._left = self.store.disk.left(how)
         self._record(ServerStopped(self._now(), "broker", self.name))
         for connection in list(self.connections.values()):
             connection.drop("server stopped")
 
     def start(self) -> None:
-        """Come up again, with the data only if the server is persistent."""
+        """Come up again, with what was on its disk."""
         if self.running:
             return
         self.running = True
-        if self.persistent:
-            self.store.restart()
-        else:
-            self.store.lose("server restarted")
-            writes, self.store = self.store.writes, self._new_store()
-            self.store.writes = writes + 1
+        self.take_over(self._left, "server restarted")
         self._record(ServerStarted(self._now(), "broker", self.name))
+
+    def take_over(self, data: Image, why: str, before: RedisServer | None = None) -> None:
+        """Begin anew with this data, and tell what of the data before (its own, or another server's) is not there."""
+        old = (before or self).store
+        new = self._new_store()
+        new.begin_with(data, old, why)
+        self.store, self.replica = new, None
+
+    # --- its memory
+
+    def fill_memory(self) -> None:
+        """Its memory is used up, whatever it gives up."""
+        self.store.limit_memory().full = True
+
+    def free_memory(self) -> None:
+        """It has memory again."""
+        if self.store.memory is not None:
+            self.store.memory.full = False
+
+    def evict(self, keys: int, policy: str | None = None) -> None:
+        """Give up so many keys, by its own policy or another.
+
+        Raises:
+            UsageError: there is no such policy, or it gives nothing up.
+        """
+        policy = policy or self.store.setting("maxmemory-policy")
+        if policy not in POLICIES[:-1]:
+            raise UsageError(f"evict(policy={policy!r}): policies that give up keys are {', '.join(POLICIES[:-1])}")
+        memory = self.store.limit_memory()
+        for _ in range(keys):
+            if not memory.evict(policy):
+                break
+
+    # --- its replica
+
+    def lose_replica(self) -> None:
+        """From now on its replica hears nothing of what is written."""
+        from tasksim.network._fakeredis_image import take
+
+        self.replica = take(self.store)
+
+    def keep_history(self, seconds: float) -> None:
+        """From now on it is known what a replica so many seconds behind has."""
+        self.store.keep_history(round(seconds * SECOND))
+
+    def replicated(self, lost: float) -> Image:
+        """What a replica has that is so many seconds behind, or that has heard no more.
+
+        Raises:
+            UsageError: nobody has kept what was there then.
+        """
+        from tasksim.network._fakeredis_image import take
+
+        if self.replica is not None:
+            return self.replica
+        if not lost:
+            return take(self.store)
+        history, moment_ns = self.store.history, self._kernel.now_ns - round(lost * SECOND)
+        if history is None or not history.keep_ns:
+            raise UsageError(
+                f"failover(lost={lost:g}): nobody has kept what {self.name} held {lost:g} s ago. Plan it with at= or "
+                "when=, or let sim.stop_replication() say from when on the replica hears nothing"
+            )
+        return history.at(moment_ns)
 
     # --- looks from outside
 
@@ -161,7 +233,7 @@ class RedisServers:
     """The servers of one simulation by address, made when first asked for.
 
     Args:
-        version, persistent: for servers that are made from now on.
+        version, settings: for servers that are made from now on.
         masters: addresses by name; each server also answers as a sentinel that knows them.
 
     Attributes:
@@ -176,32 +248,55 @@ class RedisServers:
         serials: Serials,
         *,
         version: str = "7.2",
-        persistent: bool = False,
+        settings: Mapping[str, str] | None = None,
         masters: Mapping[str, tuple[str, int]] | None = None,
     ) -> None:
-        self.version, self.persistent, self._masters = version, persistent, masters
+        self.version, self.settings, self._masters = version, settings, dict(masters or {})
         self.hooks = Hooks()
         self._kernel, self._record, self._now, self._serials = kernel, record, now, serials
         self._by_address: dict[tuple[str, int], RedisServer] = {}
+        #: Servers whose place another has taken: nobody is there any more.
+        self._replaced: dict[tuple[str, int], RedisServer] = {}
+        self._count, self._keep, self._note = 0, 0.0, False
 
     def at(self, host: str, port: int = 0) -> RedisServer:
         """The server at this address, or at this path of a Unix socket (no port)."""
-        host = "localhost" if host in _LOCAL else host
-        server = self._by_address.get((host, port))
+        address = _plain(host), port
+        server = self._by_address.get(address) or self._replaced.get(address)
         if server is None:
-            count = len(self._by_address) + 1
-            server = self._by_address[host, port] = self._make("redis" if count == 1 else f"redis-{count}")
+            server = self._by_address[address] = self._make()
         return server
 
-    def _make(self, name: str) -> RedisServer:
+    def keep_history(self, seconds: float) -> None:
+        """From now on it is known of each server what it held so many seconds ago."""
+        if seconds:
+            self._keep = max(self._keep, seconds)
+            for server in self._by_address.values():
+                server.keep_history(self._keep)
+
+    def note_use(self, policy: str | None) -> None:
+        """From now on it is known when each key is used, if this policy asks for it."""
+        if policy is not None and policy.endswith(("lru", "lfu")):
+            self._note = True
+            for server in self._by_address.values():
+                server.keep_history(0.0)
+
+    def _make(self) -> RedisServer:
+        self._count += 1
+        server = self._new()
+        if self._keep or self._note:
+            server.keep_history(self._keep)
+        return server
+
+    def _new(self) -> RedisServer:
         return RedisServer(
-            name,
+            "redis" if self._count == 1 else f"redis-{self._count}",
             self._kernel,
             self._record,
             self._now,
             self._serials,
             version=self.version,
-            persistent=self.persistent,
+            settings=self.settings,
             hooks=self.hooks,
             masters=self._masters,
         )
@@ -209,3 +304,48 @@ class RedisServers:
     def all(self) -> list[RedisServer]:
         """In the order of their first use."""
         return list(self._by_address.values())
+
+    def masters(self) -> list[RedisServer]:
+        """Those that hold data: of servers that sentinels tell of only those, else all."""
+        if not self._masters:
+            return self.all()
+        return [self.at(*address) for address in self._masters.values()]
+
+    # --- failover
+
+    def fail_over(self, old: RedisServer, lost: float) -> RedisServer:
+        """A server is gone for good; gives the one that will be master in its place once it is promoted.
+
+        Where sentinels tell of it, the new one is at another port. Elsewhere it is at the same address: a name or a
+        virtual address has moved, as hosted services do it.
+        """
+        data = old.replicated(lost)
+        address = next(address for address, server in self._by_address.items() if server is old)
+        old.stop("kill")
+        new = self._make()
+        new.running = False
+        new.take_over(data, "failover", old)
+        names = self._names(address)
+        if names:
+            del self._by_address[address]
+            self._replaced[address] = old
+            port = max(port for _, port in [*self._by_address, *self._replaced]) + 1
+            new.moves = dict.fromkeys(names, ("127.0.0.1", port))
+            self._by_address[address[0], port] = new
+        else:
+            self._by_address[address] = new
+        return new
+
+    def _names(self, address: tuple[str, int]) -> list[str]:
+        """The names under which sentinels know an address."""
+        return [name for name, (host, port) in self._masters.items() if (_plain(host), port) == address]
+
+    def promote(self, new: RedisServer) -> None:
+        """It is the master now, and sentinels tell so."""
+        self._masters.update(new.moves)
+        new.running = True
+        self._record(ServerStarted(self._now(), "broker", new.name))
+
+
+def _plain(host: str) -> str:
+    return "localhost" if host in _LOCAL else host

@@ -95,12 +95,14 @@ class Wire:
     Attributes:
         owner: the process that opened it.
         number: counts connections of this network.
+        down_ns: how long a payload takes from the server to the client.
     """
 
     def __init__(self, network: Network, server: Listener, client: ClientEnd, owner: Process, number: int) -> None:
         self._network, self.server, self._client = network, server, client
         self.owner, self.number = owner, number
         self.open = True
+        self.down_ns = network.latency_ns + network.slow.get(server.name, 0)
         self._up, self._down = _Direction(network.kernel), _Direction(network.kernel)
         self._down.arrive = client.feed
         self._server_end = server.accept(self)
@@ -119,7 +121,7 @@ class Wire:
     def reply(self, payload: Any) -> None:
         """From the server to the client."""
         if self.open:
-            down, latency_ns = self._down, self._network.latency_ns
+            down, latency_ns = self._down, self.down_ns
             if latency_ns or down.on_the_way or down.held is not None:
                 down.put(payload, latency_ns)
             else:
@@ -134,7 +136,7 @@ class Wire:
         """The server closes; what it sent before still arrives."""
         if not self.open:
             return
-        client, latency_ns = self._client, self._network.latency_ns
+        client, latency_ns = self._client, self.down_ns
         if latency_ns or self._down.on_the_way or self._down.held is not None:
             arrive = self._down.arrive
 
@@ -165,7 +167,7 @@ class Wire:
     def thaw(self) -> None:
         """What was held passes now."""
         self._up.release(self._network.latency_ns)
-        self._down.release(self._network.latency_ns)
+        self._down.release(self.down_ns)
 
     def _finish(self) -> None:
         self.open = False
@@ -188,6 +190,7 @@ class Network:
         latency_ns_max: the longest that it has been.
         wires: connections by number, until both ends know of their end.
         refusing: names of servers that accept no new connections.
+        slow: how much longer replies of a server take, by its name.
     """
 
     def __init__(self, kernel: Kernel) -> None:
@@ -196,6 +199,7 @@ class Network:
         self.latency_ns_max = 0
         self.wires: dict[int, Wire] = {}
         self.refusing: set[str] = set()
+        self.slow: dict[str, int] = {}
         self.on_connect: Callable[[], None] = lambda: None
         self._number = 0
 
@@ -209,7 +213,18 @@ class Network:
         if seconds < 0:
             raise UsageError(f"latency={seconds!r}: give seconds, 0 or more")
         self.latency_ns = round(seconds * SECOND)
-        self.latency_ns_max = max(self.latency_ns_max, self.latency_ns)
+        self._measure()
+
+    def slow_down(self, server: str, seconds: float) -> None:
+        """Each reply of a server takes so much longer from now on."""
+        self.slow[server] = round(seconds * SECOND)
+        self._measure()
+
+    def _measure(self) -> None:
+        slowest_ns = max(self.slow.values(), default=0)
+        self.latency_ns_max = max(self.latency_ns_max, self.latency_ns + slowest_ns)
+        for wire in self.wires.values():
+            wire.down_ns = self.latency_ns + self.slow.get(wire.server.name, 0)
 
     def connect(self, server: Listener, client: ClientEnd) -> Wire:
         """Connect the running process to a server.

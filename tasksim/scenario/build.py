@@ -87,6 +87,8 @@ def _options(scenario: Scenario, seed: int) -> dict[str, Any]:
         value = getattr(scenario, name)
         if value is not None:
             options[name] = value
+    if scenario.redis_config:
+        options["redis_config"] = scenario.redis_config
     return options
 
 

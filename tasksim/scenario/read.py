@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tasksim.driving.server_faults import ENDS
+from tasksim.network.redis_config import POLICIES
 from tasksim.scenario.coherence import check_coherence
 from tasksim.scenario.expectations import event_and_fields, expectation
 from tasksim.scenario.node import (
@@ -134,15 +136,18 @@ def _target(*allowed: str) -> Reader:
     return read
 
 
-def _amount(key: str) -> Reader:
-    """A fault without a target: nothing, a duration, or a mapping with the duration."""
+def _amount(key: str | None, reader: Reader = duration, required: bool = False, **others: Reader) -> Reader:
+    """A fault of a server: nothing, an amount, or a mapping with the amount and more; without `key` no amount."""
+    keys = {**({} if key is None else {key: reader}), **others, "server": text}
 
     def read(node: Node) -> dict[str, Any]:
         if isinstance(node.value, dict):
-            return record(node, {key: duration})
-        if node.value is None or node.value is True:
+            return record(node, keys, required=(str(key),) if required else ())
+        if key is None or ((node.value is None or node.value is True) and not required):
+            if node.value is not None and node.value is not True:
+                node.fail_type("nothing, or a mapping")
             return {}
-        return {key: duration(node)}
+        return {key: reader(node)}
 
     return read
 
@@ -194,7 +199,14 @@ FAULTS: Mapping[str, Reader] = {
     "freeze": _target("worker", "client"),
     "thaw": _target("worker", "client"),
     "refuse": _amount("seconds"),
-    "restart_broker": _amount("down"),
+    "accept": _amount(None),
+    "alarm": _amount("seconds", reason=text),
+    "clear_alarm": _amount(None),
+    "evict": _amount("keys", whole(1), policy=one_of(*POLICIES)),
+    "slow": _amount("delay", required=True, seconds=duration),
+    "restart_broker": _amount("down", how=one_of(*ENDS), lost=duration),
+    "stop_replication": _amount(None),
+    "failover": _amount("lost", down=duration, back=duration),
 }
 
 SCENARIO: Mapping[str, Reader] = {
@@ -208,6 +220,7 @@ SCENARIO: Mapping[str, Reader] = {
     "backend": text,
     "rabbitmq": version_text,
     "redis": version_text,
+    "redis_config": mapping,
     "settings": mapping,
     "workers": _workers,
     "beat": flag,

@@ -180,6 +180,7 @@ class Scenario:
     backend: str | None = None
     rabbitmq: str | None = None
     redis: str | None = None
+    redis_config: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     workers: tuple[Worker, ...] = (Worker("w1"),)
     beat: bool = False

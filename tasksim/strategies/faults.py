@@ -12,8 +12,9 @@ from tasksim.errors import UsageError
 from tasksim.events import Event, Started
 from tasksim.simulation import Simulation
 
-#: What a planned fault may be.
+#: What a planned fault of workers may be, and what one of the broker may be.
 KINDS = ("kill worker", "kill child", "stop", "cut")
+SERVER_KINDS = ("restart", "failover", "alarm", "refuse", "slow")
 #: Events at which a fault may strike.
 EVENTS = ("Received", "Accepted", "Started", "StateStored", "Finished", "Acked")
 
@@ -23,11 +24,16 @@ class PlannedFault:
     """Something that goes wrong at a time or at an event.
 
     Attributes:
-        kind: "kill worker", "kill child" (the pool process of a running task), "stop" (warm), or "cut".
+        kind: "kill worker", "kill child" (the pool process of a running task), "stop" (warm), "cut"; of the broker
+            "restart", "failover", "alarm" (its memory is used up), "refuse" and "slow".
         worker: whom it hits; of "kill child" a task of any worker is taken.
         at: seconds since the start; used without `event`.
         event: name of the event at whose nth occurrence it strikes. A child is killed `at` seconds after it.
-        back: a worker that was killed or stopped starts again so many seconds later.
+        back: a worker that was killed or stopped starts again so many seconds later; a fault of the broker lasts so
+            long (a lost node of RabbitMQ stays away so long).
+        how: how the broker goes down: "stop", "kill", "power".
+        lost: seconds that its successor has not got ("failover").
+        delay: how much longer each reply takes, in seconds ("slow").
     """
 
     kind: str
@@ -36,6 +42,9 @@ class PlannedFault:
     event: str | None = None
     nth: int = 1
     back: float = 5.0
+    how: str = "stop"
+    lost: float = 0.0
+    delay: float = 0.5
 
     def plan(self, sim: Simulation, **options: Any) -> None:
         """Let it happen in this simulation.
@@ -47,13 +56,16 @@ class PlannedFault:
         if self.kind == "kill child":
             self._plan_child(sim)
             return
+        if self.kind in SERVER_KINDS:
+            self._plan_server(sim)
+            return
         actions: dict[str, Callable[[], None]] = {
             "kill worker": lambda: sim.kill(worker=self.worker),
             "stop": lambda: sim.stop(worker=self.worker),
             "cut": lambda: sim.cut(worker=self.worker),
         }
         if self.kind not in actions:
-            raise UsageError(f"PlannedFault(kind={self.kind!r}): kinds are {', '.join(KINDS)}")
+            raise UsageError(f"PlannedFault(kind={self.kind!r}): kinds are {', '.join(KINDS + SERVER_KINDS)}")
 
         def strike(*_: Event) -> None:
             handle = sim.workers.get(self.worker)
@@ -65,6 +77,21 @@ class PlannedFault:
             sim.at(self.at, strike)
         else:
             _at_nth(sim, self.event, self.nth, lambda _: sim.at(sim.now, strike))
+
+    def _plan_server(self, sim: Simulation) -> None:
+        moment: dict[str, Any] = {"at": self.at}
+        if self.event is not None:
+            moment = {"when": sim.on(self.event, nth=self.nth)}
+        if self.kind == "restart":
+            sim.restart_broker(self.back, how=self.how, **moment)
+        elif self.kind == "failover":
+            sim.failover(self.lost, down=self.back / 2, back=self.back, **moment)
+        elif self.kind == "alarm":
+            sim.alarm(self.back, **moment)
+        elif self.kind == "refuse":
+            sim.refuse(self.back, **moment)
+        else:
+            sim.slow(self.delay, self.back, **moment)
 
     def _plan_return(self, sim: Simulation, options: Mapping[str, Any]) -> None:
         def start() -> None:
@@ -106,6 +133,7 @@ def fault_plans(
     workers: Mapping[str, Any] | tuple[str, ...] | list[str] = ("w1",),
     *,
     kinds: tuple[str, ...] = KINDS,
+    ends: tuple[str, ...] = ("stop",),
     until: int = 20,
     max_size: int = 3,
 ) -> st.SearchStrategy[list[PlannedFault]]:
@@ -113,13 +141,20 @@ def fault_plans(
 
     Args:
         workers: names of those that may be hit.
-        kinds: of `PlannedFault.kind`.
+        kinds: of `PlannedFault.kind`; faults of the broker (`SERVER_KINDS`) only if they are asked for.
+        ends: of `PlannedFault.how`.
         until: the latest time, in seconds. Times lie a quarter of a second beside whole and half seconds, at which
             much else happens.
         max_size: most faults of one plan.
     """
     times = st.integers(0, 2 * until).map(lambda half: half / 2 + 0.25)
     common: dict[str, st.SearchStrategy[Any]] = {"worker": st.sampled_from(list(workers)), "at": times}
+    if set(kinds) & set(SERVER_KINDS):
+        common |= {
+            "how": st.sampled_from(ends),
+            "lost": st.sampled_from([0.0, 1.0]),
+            "delay": st.sampled_from([0.1, 2.0]),
+        }
     common |= {"nth": st.integers(1, 5), "back": st.sampled_from([1.0, 5.0, 30.0])}
     single = st.builds(
         PlannedFault, st.sampled_from(kinds), event=st.one_of(st.none(), st.sampled_from(EVENTS)), **common

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES
-from kombu.utils.url import maybe_sanitize_url
+from kombu.utils.url import maybe_sanitize_url, url_to_parts
 
 from tasksim.broker.amqp.management import bindings
 from tasksim.broker.amqp.vhost import VirtualHost
@@ -96,6 +96,24 @@ def uses_redis(app: Any, changed: Mapping[str, Any]) -> bool:
     """Does an app reach for kombu's or Celery's Redis code? For `changed` see `broker_rules`."""
     backend = changed.get("result_backend", app.conf.result_backend)
     return broker_rules(app, changed) == REDIS or "redis" in str(backend or "")
+
+
+def store_address(app: Any, changed: Mapping[str, Any]) -> tuple[str, int] | str | None:
+    """Where an app's result store is: the address of a Redis, "amqp" if it is the broker's, None if no server is.
+
+    Args:
+        changed: settings that the simulation sets otherwise than the app does.
+    """
+    url = "" if app is None else str(changed.get("result_backend", app.conf.result_backend) or "")
+    if url.startswith(("rpc", "amqp")):
+        return AMQP
+    if not url.startswith(("redis", "rediss", "sentinel", "valkey")):
+        return None
+    masters = sentinel_masters(app, changed)
+    parts = url_to_parts(url.split(";")[0])
+    if url.startswith("sentinel") and masters:
+        return list(masters.values())[-1]
+    return parts.hostname or "localhost", parts.port or 6379
 
 
 def sentinel_masters(app: Any, changed: Mapping[str, Any]) -> dict[str, tuple[str, int]]:

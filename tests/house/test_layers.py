@@ -28,7 +28,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "world": (
         "worker", "broker", "network", "patching", "unix", "kernel", "trace", "errors", "events", "message", "limits",
     ),
-    "driving": ("world", "idle", "worker", "broker", "unix", "kernel", "trace", "errors", "events", "limits"),
+    "driving": (
+        "world", "idle", "worker", "broker", "network", "unix", "kernel", "trace", "errors", "events", "limits",
+    ),
     "simulation": (
         "driving", "world", "idle", "worker", "unix", "kernel",
         "report", "check", "trace", "errors", "events", "limits",
@@ -36,7 +38,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "comparison": ("simulation", "patching", "trace", "errors", "events"),
     "dropin": ("simulation", "world", "limits", "errors"),
     "strategies": ("simulation", "driving", "trace", "limits", "errors", "events"),
-    "scenario": ("simulation", "worker", "driving", "check", "trace", "errors", "events"),
+    "scenario": ("simulation", "worker", "driving", "network", "check", "trace", "errors", "events"),
     "cli": ("scenario", "comparison", "simulation", "check", "report", "trace", "errors", "events"),
     "__main__": ("cli",),
     "pytest_scenarios": ("scenario", "report", "errors"),
@@ -59,6 +61,9 @@ DOORS: dict[str, tuple[str, ...]] = {
         "network/_fakeredis_peer.py",
         "network/_fakeredis_mended.py",
         "network/_fakeredis_admin.py",
+        "network/_fakeredis_disk.py",
+        "network/_fakeredis_image.py",
+        "network/_fakeredis_memory.py",
         "network/_resp.py",
         "network/_parts.py",
     ),

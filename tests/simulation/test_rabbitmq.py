@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-from tasksim import Simulation, UsageError
-from tests.scene import REDIS, make_app, sleeper
+from tasksim import Simulation
+from tests.scene import make_app, sleeper
 
 QUORUM = {"task_default_queue_type": "quorum", "worker_detect_quorum_queues": True}
 
@@ -52,8 +50,3 @@ def test_an_alarm_holds_up_a_confirming_publisher_until_it_is_over() -> None:
         assert 30 <= sim.now - before < 31
         assert [first.get(timeout=10), second.get(timeout=10)] == [1, 1]
         assert sim.check() == []
-
-
-def test_redis_has_no_alarm() -> None:
-    with Simulation(make_app(REDIS), workers=0) as sim, pytest.raises(UsageError, match="Redis has none"):
-        sim.alarm()

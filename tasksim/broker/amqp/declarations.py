@@ -25,9 +25,18 @@ def queue_of(channel: Channel, name: str) -> Queue:
     name = _named(channel, name)
     queue = channel.vhost.queues.get(name)
     if queue is None:
+        _check_present(channel, name)
         raise not_found("queue", name, channel.vhost.name)
     _check_owner(channel, queue)
     return queue
+
+
+def _check_present(channel: Channel, name: str) -> None:
+    if name in channel.vhost.absent:
+        # rabbit_amqqueue: absent, nodedown (github.com/rabbitmq/rabbitmq-server/issues/2454 has the words).
+        what = describe("queue", name, channel.vhost.name)
+        node = f"rabbit@{channel.connection.server.name}"
+        raise Refusal(404, f"home node '{node}' of durable {what} is down or inaccessible")
 
 
 def _named(channel: Channel, name: str) -> str:
@@ -74,6 +83,7 @@ def queue_declare(channel: Channel, args: tuple[Any, ...], _: m.Content | None) 
             _check_same(channel, queue, durable, exclusive, auto_delete, arguments)
             queue.touch()
         else:
+            _check_present(channel, name)
             queue = _new_queue(channel, name, durable, exclusive, auto_delete, arguments)
     channel.declared = queue.name
     if not nowait:
@@ -185,6 +195,7 @@ def queue_delete(channel: Channel, args: tuple[Any, ...], _: m.Content | None) -
             raise failed(f"{what} not empty")
         queue.delete(told=answer)
     else:
+        _check_present(channel, _named(channel, name))
         answer(0)
 
 

@@ -42,6 +42,8 @@ def publish(channel: Channel, args: tuple[Any, ...], content: m.Content | None) 
     if channel.transaction is not None:
         channel.transaction.published.append((message, queues, mandatory))
         return
+    if not channel.confirming:
+        message.unconfirmed_ns = shared.timers.now_ns
     accepted = spread(channel, message, queues, mandatory)
     if channel.confirming:
         channel.published += 1

@@ -260,13 +260,24 @@ class Queue(Subscribers):
         for consumer in left:
             consumer.channel.cancelled_by_server(consumer)
 
-    def go_down(self) -> None:
-        """The server stops: keep what is persistent (docs "queues", "Durability"); a quorum queue keeps all."""
+    def go_down(self, lost_from_ns: int | None = None, reason: str = "server restarted") -> None:
+        """The server stops: keep what is persistent (docs "queues", "Durability"); a quorum queue keeps all.
+
+        Args:
+            lost_from_ns: what was published from then on and not confirmed had not reached the disk.
+            reason: as events give it.
+        """
         self._await_expiry(None)
         self.touch()
-        for message in [] if self.quorum else self._messages.pop_transient():
+        for message in self._messages.pop_all(lambda one: self._goes(one, lost_from_ns)):
             self.ready -= 1
-            self.drop(message, "server restarted")
+            self.drop(message, reason)
+
+    def _goes(self, message: Message, lost_from_ns: int | None) -> bool:
+        if not (self.quorum or message.persistent):
+            return True
+        since_ns = message.unconfirmed_ns
+        return since_ns is not None and lost_from_ns is not None and since_ns >= lost_from_ns
 
     def come_up(self) -> None:
         """The server runs again."""

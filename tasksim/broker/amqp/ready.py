@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from tasksim.message import Message
 
@@ -95,12 +96,12 @@ class Ready:
         end_ns = None if level is None else level[0].expires_ns
         return self._out(level) if level is not None and end_ns is not None and end_ns <= now_ns else None
 
-    def pop_transient(self) -> list[Message]:
-        """Take out what its publisher did not want to be persistent."""
+    def pop_all(self, which: Callable[[Message], bool]) -> list[Message]:
+        """Take out all of a kind."""
         gone: list[Message] = []
         for level in self._levels:
-            gone.extend(message for message in level if not message.persistent)
-            kept = [message for message in level if message.persistent]
+            gone.extend(message for message in level if which(message))
+            kept = [message for message in level if not which(message)]
             level.clear()
             level.extend(kept)
         return gone

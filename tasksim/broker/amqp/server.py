@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tasksim.broker.amqp.connection import Send, ServerConnection, end_connections
 from tasksim.broker.amqp.vhost import VirtualHost
-from tasksim.broker.base import Shared, Timers
+from tasksim.broker.base import SECOND, Shared, Timers
 from tasksim.broker.snapshot import QueueRow, table
 from tasksim.events import Event, ServerStarted, ServerStopped
 from tasksim.message import Serials
@@ -107,20 +107,44 @@ class Server:
         for connection in list(self.connections.values()):
             connection.unblock()
 
-    def stop(self) -> None:
+    def stop(self, how: str = "stop", lost: float = 0.0) -> None:
         """Go down: all connections end, and what is not durable is lost.
 
         As in an orderly stop of RabbitMQ the connections end before the queues do, so auto-delete queues in use are
         gone as well, and what was unacknowledged is back in its queue. Unlike there, clients are not told why (320
         CONNECTION_FORCED): they see what they see when a server dies.
+
+        Args:
+            how: "stop", or "kill" or "power", after which what is not on the disk is gone.
+            lost: seconds of messages that were not: those persistent ones for which nobody waits for a confirm
+                (docs "confirms": messages are written in batches, after some hundred milliseconds).
         """
+        self._go_down(lambda vhost: vhost.restart(None if how == "stop" else self._lost_from_ns(lost)))
+
+    def lose_node(self, lost: float = 0.0) -> None:
+        """Of a cluster the node is lost to which all clients have connected; see `VirtualHost.lose_node`.
+
+        Args:
+            lost: seconds of unconfirmed messages that had reached no other node, nor the disk.
+        """
+        self._go_down(lambda vhost: vhost.lose_node(self._lost_from_ns(lost)))
+
+    def node_back(self) -> None:
+        """The lost node has come back, and its classic queues with it."""
+        for vhost in self.vhosts.values():
+            vhost.node_back()
+
+    def _lost_from_ns(self, lost: float) -> int | None:
+        return self.shared.timers.now_ns - round(lost * SECOND) if lost else None
+
+    def _go_down(self, lose: Callable[[VirtualHost], None]) -> None:
         if not self.running:
             return
         connections = list(self.connections.values())
         end_connections(connections, "server stopped")
         self.shared.running = False
         for vhost in self.vhosts.values():
-            vhost.restart()
+            lose(vhost)
         self.shared.record(ServerStopped(self.shared.now(), "broker", self.name))
         for connection in connections:
             connection.hung_up("server stopped")

@@ -32,12 +32,14 @@ class VirtualHost:
 
     Attributes:
         exchanges, queues: by name, in the order of declaring.
+        absent: durable queues whose node is down; nothing is routed to them.
         letters: dead letters on their way from queue to queue.
     """
 
     def __init__(self, name: str, shared: Shared) -> None:
         self.name, self.shared = name, shared
         self.queues: dict[str, Queue] = {}
+        self.absent: dict[str, Queue] = {}
         self.letters = DeadLetters()
         self.exchanges: dict[str, Exchange] = {}
         for exchange, kind in PREDECLARED.items():
@@ -76,7 +78,8 @@ class VirtualHost:
             found = list(exchange.destinations(key, headers))
             for destination in found:
                 if isinstance(destination, Queue):
-                    queues[destination] = None
+                    if destination.name not in self.absent:
+                        queues[destination] = None
                 elif destination.name not in seen:
                     seen.add(destination.name)
                     names.append(destination.name)
@@ -132,15 +135,39 @@ class VirtualHost:
         if exchange.auto_delete and not exchange.bindings and exchange.name in self.exchanges:
             self.remove_exchange(exchange)
 
-    # --- restart
+    # --- restart, and the loss of a node
 
-    def restart(self) -> None:
-        """Lose what is not durable (docs "queues", "Durability")."""
+    def restart(self, lost_from_ns: int | None = None) -> None:
+        """Lose what is not durable (docs "queues", "Durability"); see `Queue.go_down`."""
         for queue in list(self.queues.values()):
             if queue.durable:
-                queue.go_down()
+                queue.go_down(lost_from_ns)
             else:
                 queue.delete("server restarted")
         for exchange in list(self.exchanges.values()):
             if not exchange.durable and exchange.name in self.exchanges:
                 self.remove_exchange(exchange)
+
+    def lose_node(self, lost_from_ns: int | None) -> None:
+        """The node that hosts all classic queues is gone.
+
+        What is durable waits for it, what is not is deleted (docs "classic-queues", "clustering"); quorum queues go on
+        with another leader (docs "quorum-queues"). Exchanges are on all nodes.
+        """
+        for queue in list(self.queues.values()):
+            if queue.quorum:
+                queue.go_down(lost_from_ns, "failover")
+            elif queue.durable:
+                queue.go_down(lost_from_ns, "failover")
+                self.absent[queue.name] = self.queues.pop(queue.name)
+            else:
+                queue.delete("failover")
+        self._routes.clear()
+
+    def node_back(self) -> None:
+        """The node is there again, with its queues."""
+        for queue in self.absent.values():
+            self.queues[queue.name] = queue
+            queue.come_up()
+        self.absent.clear()
+        self._routes.clear()
