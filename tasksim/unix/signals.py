@@ -10,7 +10,7 @@ from typing import Any
 
 from tasksim.errors import UnsupportedError
 from tasksim.kernel.loop import Kernel
-from tasksim.kernel.process import running_thread
+from tasksim.kernel.process import Thread, running_thread
 from tasksim.unix.process import Handler, UnixProcess
 
 #: Signals whose default action is to do nothing (signal(7)).
@@ -19,6 +19,9 @@ _IGNORED = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
 _STOPPING = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 #: Stands among a process' pending signals for an exception that one of its threads is to raise.
 _EXCEPTION = 0
+
+#: The handlers of the interpreter itself: those of the test's own process.
+_real_handler = signal.getsignal
 
 
 class Signals:
@@ -58,6 +61,29 @@ class Signals:
             else:
                 self.kernel.wake(process.threads[0])
 
+    def tell_test(self, number: int) -> bool:
+        """A signal to the test's own process, by another thread or process than its main one.
+
+        Its handler runs in the main thread, where that waits. The interpreter would run it in the midst of the caller.
+
+        Returns:
+            Whether there is a handler and it is not the caller's own.
+        """
+        driver = self.kernel.driver
+        if not callable(_real_handler(number)) or running_thread().__class__ is not Thread:
+            return False
+        if number not in driver.pending:
+            driver.pending.append(number)
+        self.kernel.wake(self.kernel.driver_thread)
+        return True
+
+    def _deliver_to_test(self, process: UnixProcess) -> None:
+        for number in sorted(one for one in process.pending if one != _EXCEPTION):
+            process.pending.remove(number)
+            handler = _real_handler(number)
+            if callable(handler):
+                handler(number, sys._getframe())
+
     def deliver(self, process: UnixProcess) -> None:
         """Run the handlers of pending signals; only in the main thread, as in CPython."""
         thread = running_thread()
@@ -65,6 +91,10 @@ class Signals:
             process.pending.remove(_EXCEPTION)
             error, thread.thrown = thread.thrown, None
             raise error
+        if process is self.kernel.driver:
+            if thread.__class__ is not Thread:
+                self._deliver_to_test(process)
+            return
         if not process.threads or thread is not process.threads[0]:
             return
         for number in sorted(one for one in process.pending if one != _EXCEPTION and one not in process.blocked):

@@ -265,12 +265,14 @@ def _inside(module: Any, name: str, simulated: Callable[[World], Callable[..., A
 
 
 def _kill(world: World) -> object:
-    real, unix = os.kill, world.unix
+    real, unix, driver = os.kill, world.unix, world.kernel.driver
 
     def kill(pid: int, number: int) -> None:
         if pid in unix.processes:
             unix.kill(pid, number)
-        elif world.kernel.current is world.kernel.driver or pid == world.kernel.driver.pid or _is_real_child(pid):
+        elif pid == driver.pid and unix.tell_test(number):
+            pass
+        elif world.kernel.current is driver or pid == driver.pid or _is_real_child(pid):
             real(pid, number)
         else:
             raise ProcessLookupError(3, "No such process")

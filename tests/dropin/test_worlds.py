@@ -134,6 +134,51 @@ def test_a_worker_in_a_thread_leaves_the_handlers_of_signals_alone(world: DropIn
     assert not thread.is_alive()
 
 
+@pytest.fixture
+def heard(world: DropIn) -> Iterator[list[object]]:
+    """What a handler of SIGUSR1 heard, and in which thread."""
+    heard: list[object] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: heard.append((number, threading.current_thread())))
+    yield heard
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_signal_that_another_thread_sends_is_handled_in_the_main_thread(heard: list[object]) -> None:
+    threading.Timer(1, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+    began = time.monotonic()
+    time.sleep(2)
+    assert heard == [(signal.SIGUSR1, threading.main_thread())]
+    assert 2 <= time.monotonic() - began < 2.1
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert len(heard) == 2, "one's own arrives at once"
+
+
+def test_a_signal_that_a_pool_process_sends_to_its_parent_arrives(heard: list[object]) -> None:
+    app = make_app()
+
+    @app.task(name="call", shared=False)
+    def call() -> None:
+        os.kill(os.getppid(), signal.SIGUSR1)
+
+    with start_worker(app, pool="prefork"):
+        call.delay().get(timeout=10)
+    assert heard == [(signal.SIGUSR1, threading.main_thread())]
+
+
+def test_what_a_handler_raises_comes_out_where_the_main_thread_waits(world: DropIn) -> None:
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        with pytest.raises(SystemExit):
+            time.sleep(60)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert world.now < 2
+
+
 def test_semaphores_and_queues_of_billiard_are_shared_by_pool_processes_and_do_not_block(world: DropIn) -> None:
     app = make_app()
     lock, numbers = billiard.Lock(), billiard.Queue()
