@@ -193,6 +193,21 @@ def fresh_world(repeats: int = 15) -> Numbers:
     return {"ms": _after_the_first(once, repeats) * 1000}
 
 
+def beat(hours: int = 720) -> Numbers:
+    """Beat sends a task each minute, and nobody takes it; processor seconds, as for 30 days."""
+    from celery.schedules import crontab
+
+    from tasksim import Simulation
+
+    app = make_app(*RABBITMQ)
+    app.conf.beat_schedule = {"minutely": {"task": "add", "schedule": crontab(), "args": (1, 2)}}
+    with Simulation(app, workers=0, beat=True) as sim:
+        sim.run(until=1)
+        began = time.process_time()
+        sim.run(until=hours * 3600)
+        return {"seconds": (time.process_time() - began) * 720 / hours}
+
+
 def _after_the_first(once: Callable[[], None], repeats: int) -> float:
     once()
     times = []

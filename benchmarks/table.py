@@ -150,6 +150,12 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         most=1.3,
     ),
     Benchmark(
+        "beat_month_seconds",
+        "processor time for 30 days of a minutely schedule, beat and publishing, s",
+        lambda runner: runner.median("beat", "seconds", 1, hours=24 if runner.quick else 720),
+        most=60,
+    ),
+    Benchmark(
         "plugin_ms",
         "what the plugin costs an empty run of pytest, ms",
         lambda runner: runner.median("plugin", "ms", 1, pairs=9 if runner.quick else 25),

@@ -40,7 +40,6 @@ class DropIn(Simulation):
             None, seed=seed, limits=limits or Limits(), allow=allow, start=start, cells=cells, settings={},
             versions=versions,
         )  # fmt: skip
-        self._beat_process = None
         self._planned, self._collections = False, 0
 
     def __enter__(self) -> DropIn:

@@ -17,7 +17,6 @@ from tasksim.errors import UsageError
 from tasksim.idle import Progress
 from tasksim.limits import Limits
 from tasksim.report.failure import Facts
-from tasksim.unix.process import UnixProcess
 from tasksim.worker.host import BOOTING
 from tasksim.worker.memory import Curve
 from tasksim.worker.settings import check_pool
@@ -112,7 +111,6 @@ class Simulation(Processes, Patterns, Faults):
             versions={"rabbitmq": rabbitmq, "redis": redis}, eager=mode == "eager",
             memory_curve=memory, redis_config=redis_config,
         )  # fmt: skip
-        self._beat_process: UnixProcess | None = None
 
     # --- up and down
 

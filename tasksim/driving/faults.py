@@ -16,12 +16,15 @@ class Faults(ServerFaults):
     """Faults by hand. Each takes `at` (seconds since the start) or `when` (a pattern), or happens at once."""
 
     def kill(
-        self, worker: str | None = None, *, task: Any = None, at: float | None = None, when: Pattern | None = None
-    ) -> None:
-        """SIGKILL to a worker with all its pool processes, or to the pool process that runs a task."""
-        if (worker is None) == (task is None):
-            raise UsageError("kill: give worker=NAME or task=TASK_OR_RESULT")
-        if worker is not None:
+        self, worker: str | None = None, *, task: Any = None, beat: str | None = None, at: float | None = None,
+        when: Pattern | None = None,
+    ) -> None:  # fmt: skip
+        """SIGKILL to a worker with all its pool processes, to the pool process that runs a task, or to a beat."""
+        if [worker, task, beat].count(None) != 2:
+            raise UsageError('kill: give worker=NAME, task=TASK_OR_RESULT or beat="beat"')
+        if beat is not None:
+            self._fault("kill", beat, lambda: self._world.hosts.kill_beat(beat), at, when)
+        elif worker is not None:
             self._known(worker, when, at)
             self._fault("kill", worker, lambda: self._world.hosts.kill(worker), at, when)
         else:
@@ -83,6 +86,15 @@ class Faults(ServerFaults):
         """What was held on frozen connections passes now."""
         find = self._wires(worker, client, server)
         self._fault("thaw", worker or "client", lambda: [wire.thaw() for wire in find()], at, when)
+
+    def jump_clock(self, seconds: int, *, at: float | None = None, when: Pattern | None = None) -> None:
+        """The time of day is put forward (or back, if negative) on all hosts but those of the servers.
+
+        Monotonic clocks, and so whoever sleeps or waits with a time-out, notice nothing of it.
+        """
+        if seconds != int(seconds):
+            raise UsageError(f"jump_clock({seconds!r}): give whole seconds")
+        self._fault("jump clock", f"{seconds:+d} s", lambda: self._world.clocks.jump(int(seconds)), at, when)
 
     @property
     def latency(self) -> float:

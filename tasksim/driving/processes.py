@@ -71,26 +71,24 @@ class Processes(Timing):
             self._wait(lambda: name in hosts.workers and hosts.workers[name].state != BOOTING, 300.0)
             self._complain_about_the_dead()
 
-    def start_beat(self, *, at: float | None = None, wait: bool = False, **options: Any) -> None:
-        """Start beat as a process; its schedule file outlives it within the simulation. `wait`: until it is ready."""
+    def start_beat(self, name: str = "beat", *, at: float | None = None, wait: bool = False, **options: Any) -> None:
+        """Start beat as a process; its schedule file outlives it within the simulation. `wait`: until it is ready.
+
+        One of another name is on another host: it has a schedule file of its own.
+        """
         self._ensure_begun()
-        options.setdefault("schedule", str(self._world.directory() / "schedule"))
-
-        def start() -> None:
-            self._beat_process = self._world.hosts.start_beat(**options)
-
+        options.setdefault("schedule", str(self._world.directory() / ("schedule" if name == "beat" else name)))
+        hosts = self._world.hosts
         if at is None:
-            start()
+            hosts.start_beat(name, **options)
         else:
-            self._plan(at, start)
+            self._plan(at, lambda: hosts.start_beat(name, **options))
         if wait:
-            self._wait(lambda: self._beat_process in self._world.hosts.beats_up, 300.0)
+            self._wait(lambda: hosts.beats.get(name) in hosts.beats_up, 300.0)
 
-    def stop_beat(self) -> int | None:
+    def stop_beat(self, name: str = "beat") -> int | None:
         """SIGTERM to beat; wait for its end and give its exit code."""
-        process = self._beat_process
-        if process is None:
-            raise UsageError("there is no beat; start it with start_beat() or Simulation(beat=True)")
+        process = self._world.hosts.find_beat(name)
         if not process.dead:
             self._world.unix.kill(process.pid, signal.SIGTERM)
             self._wait(lambda: process.dead, None)

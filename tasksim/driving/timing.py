@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from tasksim.driving.running import Running
 from tasksim.errors import Stuck, UsageError
@@ -11,16 +10,11 @@ from tasksim.kernel.loop import SECOND
 from tasksim.trace.pattern import Pattern
 from tasksim.world import LEAD_NS
 
-if TYPE_CHECKING:
-    from tasksim.unix.process import UnixProcess
-
 Condition = float | Pattern | Callable[[], object]
 
 
 class Timing(Running):
     """Running the world until something is so."""
-
-    _beat_process: UnixProcess | None
 
     @property
     def now(self) -> float:
@@ -42,7 +36,7 @@ class Timing(Running):
         """
         self._ensure_begun()
         if until is None:
-            if self._beat_process is not None and not self._beat_process.dead:
+            if any(not beat.dead for beat in self._world.hosts.beats.values()):
                 raise UsageError("beat runs, so there is always something left to do: give run(until=...)")
             self._run_until_idle(limit)
         elif isinstance(until, (int, float)):

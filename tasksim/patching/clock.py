@@ -135,6 +135,11 @@ class Clocks:
         self.offset = 0 if frozen_by_freezegun else start_ns // SECOND - MONOTONIC_START
         self.agenda.set_monotonic(self.epoch_ns, self.offset)
 
+    def jump(self, seconds: int) -> None:
+        """Put the time of day forward or back; the monotonic clocks go on as if nothing had happened."""
+        self.epoch_ns += seconds * SECOND
+        self.offset += seconds
+
     def install(self) -> None:
         """Replace the C functions; the calling thread is the simulation's."""
         _show(self)

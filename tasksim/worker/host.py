@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import celery.app.trace
-import celery.apps.beat
 import celery.apps.worker
 import celery.platforms
 import celery.worker.state
@@ -24,9 +23,9 @@ from tasksim.errors import UsageError
 from tasksim.kernel.process import Process
 from tasksim.patching.table import Row
 from tasksim.unix.process import UnixProcess
-from tasksim.unix.thread import event_class, thread_class
 from tasksim.worker import settings
 from tasksim.worker.app import copy_of, taken_from, without_always_eager
+from tasksim.worker.beat import Beats
 from tasksim.worker.world import World
 
 #: Without a setting Celery starts as many pool processes as the machine has cores; a test wants the same everywhere.
@@ -94,7 +93,7 @@ class WorkerHandle:
         return [] if self.queues is None else list(self.queues.consume_from)
 
 
-class Hosts:
+class Hosts(Beats):
     """All workers of a simulation, and beat.
 
     Attributes:
@@ -102,10 +101,9 @@ class Hosts:
     """
 
     def __init__(self, world: World) -> None:
-        self._world = world
         self.workers: dict[str, WorkerHandle] = {}
         self._children: dict[str, int] = {}
-        self.beats_up: list[Process] = []
+        super().__init__(world, self._app)
         self.on_loss: Callable[[str, list[str]], None] = lambda *_: None
 
     # --- names
@@ -188,10 +186,6 @@ class Hosts:
         if handle is not None:
             handle.state, handle.queues = UP, consumer.app.amqp.queues
 
-    def beat_became_up(self) -> None:
-        """Beat says that it begins."""
-        self.beats_up.append(self._world.kernel.current)
-
     def is_stopping(self) -> None:
         """A worker says that it has been told to stop."""
         handle = self.of(self._world.kernel.current)
@@ -240,19 +234,6 @@ class Hosts:
     def kill(self, name: str) -> None:
         """SIGKILL to the main process and all its pool processes, at once."""
         self._world.unix.kill_tree(self.find(name).process)
-
-    # --- beat
-
-    def start_beat(self, *, app: Callable[[], Any] | None = None, before: Callable[[], None] | None = None,
-                   **options: Any) -> UnixProcess:  # fmt: skip
-        """Start beat as a process."""
-
-        def main() -> object:
-            if before is not None:
-                before()
-            return run_beat(self._app(app, None), options)
-
-        return self._world.unix.exec("beat", main)
 
 
 def _own_settings(app: Any, conf: Mapping[str, Any]) -> None:
@@ -309,14 +290,6 @@ def run_worker(app: Any, hostname: str, options: Mapping[str, Any]) -> object:
     sys.exit(worker.exitcode)
 
 
-def run_beat(app: Any, options: Mapping[str, Any]) -> object:
-    """What `celery beat` does, in the process that runs."""
-    options = dict(options)
-    options.setdefault("loglevel", "INFO")
-    app.Beat(quiet=True, redirect_stdouts=False, **options).run()
-    return 0
-
-
 def _restart_handler(world: World) -> object:
     def install(_: Any, sig: str = "SIGHUP") -> None:
         def restart(*_: Any) -> None:
@@ -353,18 +326,6 @@ def _same(place: str) -> Row:
 
 
 ROWS = (
-    Row(
-        "celery.beat:Thread",
-        "beat's remote control is a thread of the simulated process",
-        lambda world: thread_class(world.kernel),
-        needs="celery>=5.7",
-    ),
-    Row(
-        "celery.beat:Event",
-        "beat's threads wait for it in virtual time",
-        lambda world: event_class(world.kernel),
-        needs="celery>=5.7",
-    ),
     Row("celery.worker.components:atexit", "a worker writes its state database as its process ends", _at_exit),
     Row("celery.platforms:atexit", "a process that ends takes away its pidfile", _at_exit),
     Row("celery.apps.worker:check_privileges", "no simulated worker is root", lambda _: lambda *_: None),

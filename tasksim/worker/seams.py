@@ -8,6 +8,7 @@ from tasksim.patching.table import Row
 from tasksim.worker import app as worker_app
 from tasksim.worker import (
     backend,
+    beat,
     command,
     host,
     hub,
@@ -18,6 +19,7 @@ from tasksim.worker import (
     pool,
     semaphores,
     settings,
+    shelf,
     state,
     tracer,
     watch,
@@ -27,7 +29,8 @@ from tasksim.worker import (
 ROWS: tuple[Row, ...] = (
     *amqp_seam.ROWS, *entropy.ROWS, *guard.ROWS, *threads.ROWS, *standard.ROWS, *pool.ROWS,
     *pool.PROCESS_ROWS, *semaphores.ROWS, *hub.ROWS, *order.ROWS, *state.ROWS, *worker_app.ROWS, *tracer.ROWS,
-    *watch.ROWS, *host.ROWS, *logs.ROWS, *command.ROWS, *looks.ROWS, *backend.ROWS, *settings.ROWS, *memory.ROWS,
+    *watch.ROWS, *host.ROWS, *beat.ROWS, *logs.ROWS, *command.ROWS, *looks.ROWS, *backend.ROWS, *settings.ROWS,
+    *memory.ROWS, *shelf.ROWS,
 )  # fmt: skip
 
 
