@@ -18,7 +18,7 @@ from fakeredis.model import ExpiringMembersSet, Hash, ZSet
 
 from tasksim.network.redis_config import DEFAULTS, WrongSetting, checked
 
-__all__ = ["ADMIN", "Admin"]
+__all__ = ["ADMIN", "NO_MULTI", "Admin"]
 
 _WORDS: Any = (bytes,)
 
@@ -51,6 +51,8 @@ ADMIN = dict(
         _signature("quit", "quit"),
     ]
 )
+#: Commands that cannot be queued (COMMAND, flag no_multi), as far as they are here.
+NO_MULTI = ("save",)
 #: The encodings of small values (redis.io, OBJECT ENCODING).
 _ENCODINGS: dict[type, bytes] = {
     list: b"listpack",
@@ -66,7 +68,6 @@ class Admin(FakeSocket):
     _server: Any
     _db: Any
     _drop: Callable[[str], None]
-    _in_transaction: bool
 
     def info(self, *sections: bytes) -> bytes:
         """INFO: the lines that clients read; what a simulation has no number for is left out."""
@@ -134,8 +135,6 @@ class Admin(FakeSocket):
 
     def save(self) -> SimpleString:
         """SAVE."""
-        if self._in_transaction:
-            raise SimpleError("ERR Command not allowed inside a transaction")
         self._server.disk.save()
         return SimpleString(b"OK")
 

@@ -41,7 +41,9 @@ class Disk:
         self.saved_at = self._unix_time()
         self.saves = self._dirty_from = 0
         self._rules: list[tuple[int, int]] = []
+        #: When the next snapshot is due, and the seconds of the rule that asks for it.
         self._timer: Any = None
+        self._waiting = 0
 
     def _unix_time(self) -> int:
         return int(self._store.wall())
@@ -75,14 +77,13 @@ class Disk:
 
     def written(self) -> None:
         """A key has changed: is a snapshot due, or when will it be?"""
-        if self._timer is not None:
-            return
         changes = self.changes
         due = [seconds for seconds, least in self._rules if changes >= least]
-        if due:
-            kernel = self._store.kernel
+        if due and (self._timer is None or min(due) < self._waiting):
+            self._cancel()
+            kernel, self._waiting = self._store.kernel, min(due)
             # "More than so many seconds" of a clock that counts whole ones (serverCron: unixtime-lastsave > seconds).
-            wait = self.saved_at + min(due) + 1 - self._store.wall()
+            wait = self.saved_at + self._waiting + 1 - self._store.wall()
             due_ns = kernel.now_ns + max(math.ceil(wait * SECOND), 1)
             self._timer = kernel.at(-(-due_ns // _TICK_NS) * _TICK_NS, self._save_by_rule)
 

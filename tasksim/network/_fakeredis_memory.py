@@ -91,12 +91,19 @@ class Memory:
 
     # --- before each command
 
-    def look(self, name: str, in_transaction: bool) -> bool:
-        """Give up keys if there is too little memory; False if the command has to be refused."""
+    def look(self, name: str, queued: list[str] | None) -> bool:
+        """Give up keys if there is too little memory; False if the command has to be refused.
+
+        Args:
+            name: of the command.
+            queued: names of the commands in the client's transaction; None if it has none.
+        """
         self.out = not self._make_room()
         if not self.out:
             return True
-        return name not in DENIED and not (in_transaction and name not in _ENDS)
+        if queued is None or name in _ENDS:
+            return name not in DENIED and not (name == "exec" and DENIED.intersection(queued or ()))
+        return False
 
     def _make_room(self) -> bool:
         if self._most and self.used() > self._most:

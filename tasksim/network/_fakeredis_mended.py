@@ -22,6 +22,7 @@ __all__ = ["Mended", "in_servers_words"]
 _ARGUMENTS_FIRST: dict[str, Any] = {"zadd": ZSet, "hincrby": Hash}
 #: Of the arguments of an unknown command so much is repeated (server.c: rejectCommandFormat).
 _REPEATED = 128
+_ARITY = re.compile(r"(?<=wrong number of arguments for )'(\w+) (\w+)' command")
 _EXPIRE = re.compile(r"invalid expire time in '?(\w+)'?( command)?$")
 
 
@@ -97,7 +98,7 @@ class Mended(Admin):
 
 def in_servers_words(text: str) -> str:
     """An error of fakeredis as a server since 7.0 puts it."""
-    return _EXPIRE.sub(r"invalid expire time in '\1' command", text)
+    return _ARITY.sub(r"'\1|\2' command", _EXPIRE.sub(r"invalid expire time in '\1' command", text))
 
 
 def _text(value: bytes) -> str:

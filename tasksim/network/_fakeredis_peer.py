@@ -20,6 +20,7 @@ from fakeredis._socket._resp import extract_command
 
 from tasksim.kernel.process import Process
 from tasksim.network._fakeredis import Store
+from tasksim.network._fakeredis_admin import NO_MULTI
 from tasksim.network._fakeredis_memory import OOM
 from tasksim.network._fakeredis_mended import Mended, in_servers_words
 from tasksim.network._parts import Blocked
@@ -121,12 +122,17 @@ class Peer(Mended):
             elif name.startswith("acl"):
                 store.restricted = True
             store.tell_time()
-            if store.memory is not None and not store.memory.look(name, self._transaction is not None):
-                raise SimpleError(OOM)
-            if self._transaction is not None:
+            queue = self._transaction
+            if queue is not None or store.memory is not None:
                 signature.check_arity(arguments, store.version)  # else it is checked where the command runs
+                if queue is not None and name in NO_MULTI:
+                    raise SimpleError("ERR Command not allowed inside a transaction")
+                queued = None if queue is None else [one.name for _, one, _ in queue]
+                if store.memory is not None and not store.memory.look(name, queued):
+                    raise SimpleError(OOM)
             if self._transaction is not None and msgs.FLAG_TRANSACTION not in signature.flags:
-                self._transaction.append((function, signature, arguments))
+                if not (self._transaction_failed or self._watch_notified):  # else nobody will run it
+                    self._transaction.append((function, signature, arguments))
                 result: Any = QUEUED
             else:
                 ran = True
@@ -144,8 +150,8 @@ class Peer(Mended):
         """An error while queueing spoils the transaction (redis.io, Transactions: errors inside a transaction)."""
         if self._transaction is not None and not ran:
             self._transaction_failed = True
-        if name == "exec" and exc.value.startswith("ERR "):
-            exc.value = f"EXECABORT Transaction discarded because of: {exc.value[4:]}"
+        if name == "exec" and exc.value.startswith(("ERR ", "OOM ")):
+            exc.value = f"EXECABORT Transaction discarded because of: {exc.value.removeprefix('ERR ')}"
             self._forget_transaction()
             self._clear_watches()
         return exc

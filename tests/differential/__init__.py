@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 
@@ -14,7 +15,7 @@ class Kind:
 
     Attributes:
         server: starts a real server; gives its address.
-        draw: gives a case by its seed.
+        draw: gives a case; chance is an argument.
         shared: several processes may use one server.
         runner: makes, from an address, what runs a case on both servers.
         marks: the operations and rules that must occur.
@@ -24,7 +25,7 @@ class Kind:
 
     server: Callable[[], AbstractContextManager[Any]]
     shared: bool
-    draw: Callable[[int], Any]
+    draw: Callable[[Random], Any]
     runner: Callable[[Any], AbstractContextManager[Any]]
     marks: tuple[str, ...]
     plants: Mapping[str, Any]

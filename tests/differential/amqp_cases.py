@@ -217,9 +217,8 @@ class _Drawing:
         return chance.choices([make for _, make in choices], weights)[0]()
 
 
-def draw_case(seed: int) -> Case:
+def draw_case(chance: random.Random) -> Case:
     """A case: some queues, perhaps exchanges with bindings, and then anything."""
-    chance = random.Random(seed)
     shape = chance.choices(("plain", "together", "timed", "quorum"), (74, 12, 8, 6))[0]
     queues = 1 if shape == "timed" else chance.choice((1, 2, 2, 3))
     exchanges = 0 if shape in ("timed", "quorum") else chance.choice((0, 0, 1, 2, 3))

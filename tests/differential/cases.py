@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -64,11 +65,11 @@ class Outcome:
 Run = Callable[[Case], tuple[set[str], "str | None"]]
 
 
-def compare(draw: Callable[[int], Case], run: Run, seeds: Iterable[int], *, small: bool = True) -> Outcome:
+def compare(draw: Callable[[random.Random], Case], run: Run, seeds: Iterable[int], *, small: bool = True) -> Outcome:
     """Run cases until two servers disagree; with `small`, the case that shows it is made smaller."""
     outcome = Outcome()
     for seed in seeds:
-        case = draw(seed)
+        case = draw(random.Random(seed))
         marks, difference = run(case)
         outcome.cases += 1
         outcome.marks.update(marks)

@@ -34,6 +34,17 @@ _SCRIPTS = (
     "local n = redis.call('ZCOUNT', KEYS[1], '-inf', ARGV[1]) return n",
     "return tonumber(ARGV[1])",
 )
+#: Right and wrong; what is right changes nothing that a case could see.
+_SETTINGS = (
+    ["CONFIG", "SET", "maxmemory-policy", "noeviction"],
+    ["CONFIG", "SET", "maxmemory-policy", "oldest"],
+    ["CONFIG", "SET", "maxmemory", "lots"],
+    ["CONFIG", "SET", "appendfsync", "sometimes"],
+    ["CONFIG", "SET", "save", "1"],
+    ["CONFIG", "SET", "appendonly", "maybe"],
+    ["CONFIG", "SET", "maxmemory", "0", "databases", "3"],
+    ["CONFIG", "SET", "maxmemory"],
+)
 
 
 class _Drawing:
@@ -220,6 +231,9 @@ def _commands(d: _Drawing) -> dict[str, Callable[[], list[str]]]:
         "FLUSHDB": lambda: ["FLUSHDB"],
         "CLIENT": lambda: c((["CLIENT", "SETNAME", "me"], ["CLIENT", "GETNAME"], ["CLIENT", "NOSUCH"])),
         "CONFIG": lambda: ["CONFIG", "GET", c(("maxmemory", "maxmemory-policy", "timeout", "appendonly", "databases"))],
+        "SAVE": lambda: ["SAVE"],
+        "LASTSAVE": lambda: ["LASTSAVE"],
+        "CONFIG SET": lambda: c(_SETTINGS),
         "PUBSUB": lambda: c((["PUBSUB", "NUMSUB", "ch1", "ch2"], ["PUBSUB", "CHANNELS"], ["PUBSUB", "NUMPAT"])),
         "NOSUCH": lambda: ["NOSUCH", "a"],
         "LPUSH without value": lambda: ["LPUSH", "l0"],
@@ -228,7 +242,7 @@ def _commands(d: _Drawing) -> dict[str, Callable[[], list[str]]]:
 
 
 #: All commands, by the word under which they are counted.
-COMMANDS = tuple(_commands(_Drawing(random.Random(0), False)))
+COMMANDS = (*_commands(_Drawing(random.Random(0), False)), "BGSAVE")
 _OFTEN = ("LPUSH", "RPUSH", "SET", "HSET", "SADD", "ZADD", "ZRANGE", "MULTI", "EXEC", "EXEC", "LPUSH", "PUBLISH")
 
 
@@ -249,9 +263,22 @@ def _transaction(drawing: _Drawing, commands: dict[str, Callable[[], list[str]]]
     ]
 
 
-def draw_case(seed: int) -> Case:
+def _shortage(drawing: _Drawing, commands: dict[str, Callable[[], list[str]]], names: list[str]) -> list[Operation]:
+    """For a while there is no memory."""
+    chance, client = drawing.random, drawing.random.randrange(CLIENTS)
+    meanwhile = [chance.choice(names) for _ in range(chance.randint(1, 4))]
+    body = [Operation("command", client, {"name": name, "words": commands[name]()}) for name in meanwhile]
+    if drawing.one_in(3):
+        words = [["MULTI"], *(commands[chance.choice(names)]() for _ in range(2))]
+        before = [Operation("command", client, {"name": one[0], "words": one}) for one in words]
+        after = [Operation("command", client, {"name": "EXEC", "words": ["EXEC"]})]
+        body = [*body, *after] if drawing.one_in(2) else [*after]
+        return [*before, Operation("memory", 0, {"limit": "1"}), *body, Operation("memory", 0, {"limit": "0"})]
+    return [Operation("memory", 0, {"limit": "1"}), *body, Operation("memory", 0, {"limit": "0"})]
+
+
+def draw_case(chance: random.Random) -> Case:
     """A case."""
-    chance = random.Random(seed)
     timed = chance.random() < 0.06
     drawing = _Drawing(chance, timed)
     commands = _commands(drawing)
@@ -273,6 +300,12 @@ def draw_case(seed: int) -> Case:
             operations.append(Operation("subscribe", SUBSCRIBER, {"words": [name, channel]}))
         elif dice == 3:
             operations += _transaction(drawing, commands, names)
+        elif dice == 5 and drawing.one_in(2):
+            # In a transaction a real server takes the snapshot later, at a time of its own.
+            words = ["BGSAVE"] if drawing.one_in(2) else ["BGSAVE", "NOW"]
+            operations.append(Operation("snapshot", 0, {"name": "BGSAVE", "words": words}))
+        elif dice == 4 and not timed:
+            operations += _shortage(drawing, commands, names)
         elif dice == 2 and chance.random() < 0.3:
             operations.append(Operation("reconnect", chance.randrange(CLIENTS), {}))
         else:

@@ -12,6 +12,7 @@ import redis
 from redis.connection import Connection
 
 from tasksim.network._fakeredis import Store, _Keyspace
+from tasksim.network._fakeredis_memory import Memory
 from tasksim.network._fakeredis_peer import Peer
 from tests.differential.cases import Case, Operation, Run
 from tests.differential.redis_cases import BLOCKER, COMMANDS, PAUSE_MS, SUBSCRIBER
@@ -24,7 +25,7 @@ VERSION = "7.0.15"
 #: Replies whose order Redis leaves open.
 _UNORDERED = ("SMEMBERS", "KEYS", "SUNION", "SINTER", "SDIFF", "SCAN", "PUBSUB", "HGETALL", "HKEYS", "HVALS")
 #: Replies that tell what is left of a time to live.
-_REMAINING = ("TTL", "PTTL")
+_REMAINING = ("TTL", "PTTL", "LASTSAVE")
 
 
 @dataclass
@@ -35,13 +36,17 @@ class Step:
     came: dict[int, list[Any]] = field(default_factory=dict)
 
 
+def _nothing() -> None:
+    """A real server needs no time of ours."""
+
+
 class Session:
     """The clients of one case."""
 
-    def __init__(self, port: int, pause: Callable[[], None], settle: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, port: int, pause: Callable[[], None], settle: Callable[[], None] = _nothing) -> None:
         self.port, self.pause, self.settle = port, pause, settle
         self.connections: dict[int, Connection] = {}
-        self.blocked = False
+        self.blocked, self.virtual = False, settle is not _nothing
         self.asked: dict[int, list[list[str]]] = {}
 
     def connection(self, number: int) -> Connection:
@@ -95,6 +100,16 @@ class Session:
             if isinstance(answer, list) and len(answer) == len(queue):
                 answer = [plain(one, asked) for one, asked in zip(answer, queue, strict=True)]
             queue.clear()
+        return answer
+
+    def do_memory(self, op: Operation) -> Any:
+        return self.ask(97, ["CONFIG", "SET", "maxmemory", op.options["limit"]])
+
+    def do_snapshot(self, op: Operation) -> Any:
+        answer = self.ask(97, op.options["words"])
+        # A real server takes it in the background; meanwhile it refuses to begin another one.
+        while not self.virtual and b"rdb_bgsave_in_progress:1" in self.ask(97, ["INFO", "persistence"]):
+            time.sleep(0.002)
         return answer
 
     def do_subscribe(self, op: Operation) -> Any:
@@ -166,6 +181,7 @@ def run_model(case: Case) -> tuple[list[Step], list[Any]]:
 def run_real(port: int, case: Case, expected: list[Step], values: list[Any]) -> str | None:
     """The same on the real server, emptied before; gives the first difference."""
     session = Session(port, lambda: time.sleep(PAUSE_MS / 1000))
+    session.ask(97, ["CONFIG", "SET", "maxmemory", "0"])
     session.ask(97, ["FLUSHALL"])
     session.ask(97, ["SCRIPT", "FLUSH"])
     try:
@@ -184,7 +200,8 @@ def run_real(port: int, case: Case, expected: list[Step], values: list[Any]) -> 
 _RULES = (
     "a blocked client is served", "a message arrives", "a watched key changed", "an error in a transaction",
     "wrong type", "BLPOP", "BRPOP", "BLMOVE", "BZPOPMIN", "PSUBSCRIBE", "SUBSCRIBE", "PUNSUBSCRIBE", "UNSUBSCRIBE",
-    "reconnect", "a transaction", "something expires", "protocol 3", "a script fails",
+    "reconnect", "a transaction", "out of memory",
+    "a transaction without memory", "something expires", "protocol 3", "a script fails",
 )  # fmt: skip
 MARKS = (*COMMANDS, *_RULES)
 
@@ -204,6 +221,8 @@ def marks_of(case: Case, steps: list[Step]) -> set[str]:
         if words[0] == "EXEC":
             found.update(["a watched key changed"] * (answer is None) + ["a transaction"] * isinstance(answer, list))
         if isinstance(answer, str):
+            found.update(["out of memory"] * ("OutOfMemory" in answer))
+            found.update(["a transaction without memory"] * ("because of: OOM" in answer))
             found.update(
                 ["wrong type"] * ("WRONGTYPE" in answer)
                 + ["an error in a transaction"] * (answer.startswith("ExecAbort"))
@@ -239,11 +258,18 @@ def _no_watch(keyspace: Any, key: bytes) -> None:
     keyspace._store.touched.add(key)
 
 
+_look = Memory.look
+
 #: What is replaced, and by what: a rule that is not Redis'.
 PLANTS: dict[str, tuple[Any, str, Any]] = {
     "a blocked client is never served": (Store, "serve", _never_served),
     "LPUSH pushes to the right": (Peer, "lpush", _push_right),
     "nobody is told of a watched key": (_Keyspace, "notify_watch", _no_watch),
+    "LPUSH needs no memory": (
+        Memory,
+        "look",
+        lambda memory, name, queued: name == "lpush" or _look(memory, name, queued),
+    ),
     "a transaction with a mistake is run": (Peer, "_refused", lambda peer, name, exc, ran: exc),
 }
 

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import amqp
 import pytest
@@ -69,7 +70,9 @@ def _answers(ask: Callable[[], object]) -> bool:
 
 
 @contextlib.contextmanager
-def _running(command: list[str], folder: Path, environment: Mapping[str, str], ask: Callable[[], object]) -> Iterator:
+def _running(
+    command: list[str], folder: Path, environment: Mapping[str, str], ask: Callable[[], object]
+) -> Iterator[Any]:
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -86,7 +89,7 @@ def _running(command: list[str], folder: Path, environment: Mapping[str, str], a
                     text = (folder / "output").read_text(errors="replace")[-2000:]
                     raise RuntimeError(f"{command[0]} does not start: {text}")
                 time.sleep(0.1)
-            yield
+            yield process
         finally:
             process.terminate()
             try:
@@ -112,6 +115,46 @@ def redis_server() -> Iterator[int]:
 
         with _running([*command, "--dir", folder], Path(folder), {}, ask):
             yield port
+
+
+def restarted_redis(
+    folder: Path, cases: Mapping[str, tuple[Mapping[str, str], str]], pause: float
+) -> dict[str, list[bytes]]:
+    """The keys of redis-servers that were stopped or killed after two writes, and started again in their folders.
+
+    Args:
+        folder: they have folders in it.
+        cases: by name the settings, and "stop" or "kill".
+        pause: seconds between the writes.
+    """
+    program = find_redis()
+    if program is None:
+        missing("redis-server")
+    commands, clients = {}, {}
+    for number, (name, (config, _)) in enumerate(cases.items()):
+        port, own = _free_port(), folder / str(number)
+        own.mkdir()
+        settings = [word for setting, value in config.items() for word in (f"--{setting}", value)]
+        commands[name] = [str(program), "--port", str(port), "--bind", "127.0.0.1", *settings, "--dir", str(own)]
+        clients[name] = redis.Redis(port=port)
+    with contextlib.ExitStack() as stack:
+        processes = {}
+        for name, command in commands.items():
+            stack.callback(clients[name].close)
+            processes[name] = stack.enter_context(_running(command, Path(command[-1]), {}, clients[name].ping))
+        for client in clients.values():
+            client.lpush("first", "1")
+        time.sleep(pause)
+        for name, client in clients.items():
+            client.lpush("last", "1")
+            if cases[name][1] == "kill":
+                processes[name].kill()
+            else:
+                processes[name].terminate()
+            processes[name].wait(20)
+        for name, command in commands.items():
+            stack.enter_context(_running(command, Path(command[-1]), {}, clients[name].ping))
+        return {name: sorted(client.keys()) for name, client in clients.items()}
 
 
 @contextlib.contextmanager

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import Random
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.differential.cases import Run, compare
 from tests.differential.redis_cases import draw_case
@@ -20,10 +23,11 @@ def run() -> Iterator[Run]:
         yield run
 
 
-def test_the_simulated_redis_and_a_real_one_agree(run: Run) -> None:
-    outcome = compare(draw_case, run, range(CASES))
-    assert outcome.difference == ""
-    assert outcome.cases == CASES
+@settings(max_examples=CASES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.randoms(use_true_random=False))
+def test_the_simulated_redis_and_a_real_one_agree(run: Run, chance: Random) -> None:
+    case = draw_case(chance)
+    assert run(case)[1] is None or run(case)[1] is None, case
 
 
 @pytest.mark.parametrize("name", PLANTS)
