@@ -30,8 +30,8 @@ TOO_EARLY = (
 
 #: The simulation of a test, and pytest's folders.
 _running = pytest.StashKey[tuple["Simulation", pytest.TempPathFactory]]()
-#: The note on an error.
-_AGAIN = re.compile(r"seed -?\d+, again: pytest ")
+#: The note on an error; compiled when there is one.
+_AGAIN = r"seed -?\d+, again: pytest "
 #: Longest part of a file name that comes from a test's name, in letters.
 _SLUG = 100
 #: Packages whose frames say nothing of why the simulation had to stop.
@@ -114,7 +114,7 @@ def _from_here(config: pytest.Config, nodeid: str) -> str:
 def _note(error: BaseException, text: str) -> None:
     """Say it once, and of this test only: an error may be raised again by test after test."""
     earlier = getattr(error, "__notes__", [])
-    earlier[:] = [note for note in earlier if note != text and not _AGAIN.match(note)]
+    earlier[:] = [note for note in earlier if note != text and not re.match(_AGAIN, note)]
     error.add_note(text)
 
 

@@ -1,6 +1,8 @@
 """The pytest plugin: the fixture `sim`, the marker `tasksim`, the seed.
 
 pytest loads this module at each start, so it imports nothing but pytest; the engine comes with the first `sim`.
+
+PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations

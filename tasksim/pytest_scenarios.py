@@ -16,7 +16,7 @@ import pytest
 __all__ = ["ScenarioFailed", "ScenarioFile", "ScenarioItem", "add_options", "collect"]
 
 #: The first line that is neither empty nor a comment.
-_FIRST = re.compile(r"\A(?:\s*(?:#[^\n]*)?\n|---[^\n]*\n)*version\s*:")
+_FIRST = r"\A(?:\s*(?:#[^\n]*)?\n|---[^\n]*\n)*version\s*:"
 
 
 class ScenarioFailed(Exception):
@@ -53,7 +53,7 @@ def _is_meant(path: Path, config: pytest.Config) -> bool:
 
 def _begins_as_one(path: Path) -> bool:
     try:
-        return _FIRST.match(path.read_text(encoding="utf-8")) is not None
+        return re.match(_FIRST, path.read_text(encoding="utf-8")) is not None
     except (OSError, UnicodeDecodeError):
         return False
 
