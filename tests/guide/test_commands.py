@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
 from typing import Any
 
@@ -194,6 +196,18 @@ def test_a_worker_started_by_its_command(app: Celery) -> None:
         assert result.get(timeout=10) == 3
         assert [one.process for one in sim.trace.of(result).attempts] == ["by-hand/1"]
         assert [next(iter(one)).startswith("by-hand@") for one in app.control.ping()] == [True]
+
+
+def test_a_worker_restarts_itself_at_sighup(app: Celery) -> None:
+    with Simulation(app, concurrency=1) as sim:
+        before = sim.workers["w1"].pid
+        result = app.tasks["tasks.sleep"].delay(5)
+        sim.advance(1)
+        os.kill(before, signal.SIGHUP)
+        sim.advance(10)
+        assert (sim.workers["w1"].state, sim.workers["w1"].pid != before) == ("up", True)
+        assert result.get() is None  # it was a warm stop
+        assert app.tasks["tasks.add"].delay(1, 2).get(timeout=5) == 3
 
 
 def test_beat_started_by_its_command(app: Celery, tmp_path: Any) -> None:
