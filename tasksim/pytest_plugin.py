@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasksim import pytest_dropin, pytest_failure, pytest_scenarios
+from tasksim import pytest_brokers, pytest_dropin, pytest_failure, pytest_scenarios
 
 if TYPE_CHECKING:
     from tasksim.dropin import DropIn
@@ -27,7 +27,8 @@ MARKER = (
     "`options` are the keyword arguments of tasksim.Simulation: workers, concurrency, seed, start, broker, backend, "
     "rabbitmq, redis, beat, allow, cells, limits, settings, mode, memory, "
     "redis_config. Markers of class and module are merged, "
-    "the closest wins."
+    "the closest wins. broker, rabbitmq and redis may be lists: a test for each; assumes=RULES names the rules "
+    '("redis", "rabbitmq>=4") without which the test makes no sense.'
 )
 
 NO_APP = (
@@ -104,6 +105,18 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 # --- fixtures
 
 
+@pytest.hookimpl(trylast=True)  # what the test itself parametrizes stands first in its id
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    pytest_brokers.parametrize(metafunc)
+
+
+@pytest.fixture(name=pytest_brokers.PARAMETER)
+def tasksim_broker_(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Not for use: which of several brokers the test has."""
+    found: dict[str, str] = request.param
+    return found
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         names = getattr(item, "fixturenames", None)
@@ -137,10 +150,15 @@ def sim(
 
     item = request.node
     options = {"seed": item.config.stash[_seed][0], **_options(item, tasksim_options)}
-    app = options.pop("app", None) or tasksim_app
+    app, assumed = options.pop("app", None) or tasksim_app, options.pop("assumes", None)
     if app is None:
         raise _usage_error(NO_APP)
-    with Simulation(app, **options) as simulation:
+    simulation = Simulation(app, **options)
+    if assumed is not None:
+        wrong = pytest_brokers.assume(simulation, assumed, of_several=pytest_brokers.is_one_of_several(item))
+        if wrong:
+            raise _usage_error(wrong)
+    with simulation:
         pytest_failure.remember(item, simulation, tmp_path_factory)
         yield simulation
 
@@ -159,11 +177,16 @@ def _options(item: pytest.Item, common: dict[str, Any]) -> dict[str, Any]:
     """The options of the fixture `tasksim_options` and of all markers, the closest last."""
     __tracebackhide__ = _is_usage_error
     merged = _checked(common, "the fixture `tasksim_options`")
+    wrong = pytest_brokers.check(merged, in_fixture=True)
     for mark in reversed(list(item.iter_markers("tasksim"))):
         if len(mark.args) > 1:
             raise _usage_error("the marker `tasksim` takes one positional argument, the app; name the others")
         given = {"app": mark.args[0], **mark.kwargs} if mark.args else mark.kwargs
         merged.update(_checked(given, "the marker `tasksim`"))
+    merged = pytest_brokers.choose(item, merged)
+    wrong = wrong or pytest_brokers.check(merged, in_fixture=False)
+    if wrong:
+        raise _usage_error(wrong)
     return merged
 
 
@@ -173,7 +196,7 @@ def _checked(options: Mapping[str, Any], place: str) -> dict[str, Any]:
 
     from tasksim.simulation import Simulation
 
-    allowed = list(inspect.signature(Simulation).parameters)
+    allowed = [*inspect.signature(Simulation).parameters, "assumes"]
     unknown = [name for name in options if name not in allowed]
     if unknown:
         raise _usage_error(f"{place} does not take {', '.join(unknown)}; it takes: {', '.join(allowed)}")

@@ -17,9 +17,11 @@ from tasksim.errors import UsageError
 from tasksim.idle import Progress
 from tasksim.limits import Limits
 from tasksim.report.failure import Facts
+from tasksim.rules import Rules
+from tasksim.unix.process import UnixProcess
 from tasksim.worker.host import BOOTING
 from tasksim.worker.memory import Curve
-from tasksim.worker.settings import check_pool
+from tasksim.worker.settings import REDIS, broker_rules, check_pool
 from tasksim.world import LEAD_NS, World
 
 #: "broker": a call publishes and returns. "eager": a call of the test's own returns when what it called has ended.
@@ -60,6 +62,19 @@ def _worker_options(workers: Workers) -> dict[str, dict[str, Any]]:
     return {str(name): {} for name in workers}
 
 
+def check_broker(broker: object) -> None:
+    """Is this one URL?
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if broker is not None and not isinstance(broker, str):
+        raise UsageError(
+            f"broker={broker!r}: give one URL as text. Several stand in the marker, for a test on each: "
+            '@pytest.mark.tasksim(broker=["amqp://", "redis://"])'
+        )
+
+
 def check_arguments(seed: object, concurrency: object, versions: Mapping[str, str]) -> None:
     """Are these what they have to be?
 
@@ -97,6 +112,7 @@ class Simulation(Processes, Patterns, Faults):
     ) -> None:  # fmt: skip
         if mode not in MODES:
             raise UsageError(f"mode={mode!r}: there are {' and '.join(map(repr, MODES))}")
+        check_broker(broker)
         check_arguments(seed, concurrency, {"rabbitmq": rabbitmq, "redis": redis})
         self.app = load_app(app)
         self._workers, self._concurrency, self._beat = _worker_options(workers), concurrency, beat
@@ -106,9 +122,10 @@ class Simulation(Processes, Patterns, Faults):
         if backend is not None:
             changed["result_backend"] = backend
         self.seed, self._changed = seed, changed
+        self._versions = {"rabbitmq": rabbitmq, "redis": redis}
         self._world = World(
             self.app, seed=seed, limits=limits or Limits(), allow=allow, start=start, cells=cells, settings=changed,
-            versions={"rabbitmq": rabbitmq, "redis": redis}, eager=mode == "eager",
+            versions=self._versions, eager=mode == "eager",
             memory_curve=memory, redis_config=redis_config,
         )  # fmt: skip
 
@@ -149,6 +166,12 @@ class Simulation(Processes, Patterns, Faults):
         ends, progress = self._world.ends, self._progress
         assert ends is not None
         self._wait(lambda: ends.have_come(task_ids) or progress.is_idle(), None, at_once=False)
+
+    @property
+    def rules(self) -> Rules:
+        """Whose rules the app's broker follows."""
+        server = "redis" if broker_rules(self.app, self._changed) == REDIS else "rabbitmq"
+        return Rules(server, self._versions[server])
 
     def check(self, *names: str) -> list[Finding]:
         """What the checks (by their names; none means all) find in the trace so far; empty is good."""

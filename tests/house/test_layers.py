@@ -15,6 +15,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "events": (),
     "message": (),
     "limits": (),
+    "rules": ("errors",),
     "trace": ("errors", "events"),
     "check": ("trace", "errors", "events"),
     "report": ("check", "trace", "errors", "events"),
@@ -33,7 +34,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "simulation": (
         "driving", "world", "idle", "worker", "unix", "kernel",
-        "report", "check", "trace", "errors", "events", "limits",
+        "report", "check", "trace", "rules", "errors", "events", "limits",
     ),
     "comparison": ("simulation", "patching", "trace", "errors", "events"),
     "dropin": ("simulation", "world", "limits", "errors"),
@@ -44,7 +45,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "pytest_scenarios": ("scenario", "report", "errors"),
     "pytest_failure": ("simulation", "report", "trace", "errors"),
     "pytest_dropin": ("dropin", "errors"),
-    "pytest_plugin": ("pytest_scenarios", "pytest_failure", "pytest_dropin", "dropin", "simulation", "errors"),
+    "pytest_brokers": ("simulation",),
+    "pytest_plugin": (
+        "pytest_brokers", "pytest_scenarios", "pytest_failure", "pytest_dropin", "dropin", "simulation", "errors",
+    ),
     "pytest_entry": (),
 }  # fmt: skip
 
@@ -72,7 +76,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "yaml": ("scenario/load.py",),
     "click": ("cli.py",),
     "hypothesis": ("strategies/",),
-    "pytest": ("pytest_plugin.py", "pytest_scenarios.py", "pytest_failure.py", "pytest_dropin.py"),
+    "pytest": ("pytest_plugin.py", "pytest_scenarios.py", "pytest_failure.py", "pytest_dropin.py", "pytest_brokers.py"),
     "packaging": ("patching/table.py",),
     "pandas": ("trace/frames.py", "trace/log.py"),  # the second for types only
 }
