@@ -18,7 +18,6 @@ from tasksim.idle import Progress
 from tasksim.limits import Limits
 from tasksim.report.failure import Facts
 from tasksim.rules import Rules
-from tasksim.unix.process import UnixProcess
 from tasksim.worker.host import BOOTING
 from tasksim.worker.memory import Curve
 from tasksim.worker.settings import REDIS, broker_rules, check_pool

@@ -76,7 +76,14 @@ DOORS: dict[str, tuple[str, ...]] = {
     "yaml": ("scenario/load.py",),
     "click": ("cli.py",),
     "hypothesis": ("strategies/",),
-    "pytest": ("pytest_plugin.py", "pytest_scenarios.py", "pytest_failure.py", "pytest_dropin.py", "pytest_brokers.py"),
+    "pytest": (
+        "pytest_plugin.py",
+        "pytest_scenarios.py",
+        "pytest_failure.py",
+        "pytest_dropin.py",
+        "pytest_brokers.py",
+        "pytest_entry.py",  # for types only
+    ),  # fmt: skip
     "packaging": ("patching/table.py",),
     "pandas": ("trace/frames.py", "trace/log.py"),  # the second for types only
 }
