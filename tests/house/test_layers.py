@@ -83,7 +83,7 @@ DOORS: dict[str, tuple[str, ...]] = {
         "pytest_dropin.py",
         "pytest_brokers.py",
         "pytest_entry.py",  # for types only
-    ),  # fmt: skip
+    ),
     "packaging": ("patching/table.py",),
     "pandas": ("trace/frames.py", "trace/log.py"),  # the second for types only
 }
