@@ -162,3 +162,67 @@ def test_a_blocked_connection_is_not_given_up_for_its_silence(scene):
     scene.server.clear_alarm()
     scene.clock.advance(600)
     assert client.gone is not None
+
+
+def test_what_a_blocked_client_sent_is_gone_with_its_connection(scene):
+    publisher, other = scene.client("publisher"), scene.client("other")
+    other.queue("q")
+    scene.server.raise_alarm("low on memory")
+    publisher.publish("read")
+    publisher.publish("unread")
+    publisher.die()
+    scene.server.clear_alarm()
+    assert scene.row().ready == 1
+    assert other.get() == "read"
+
+
+def test_a_lost_node_takes_its_classic_queues_with_it_and_brings_them_back(scene):
+    client = scene.client()
+    client.queue("durable")
+    client.queue("transient", durable=False)
+    client.queue("quorum", queue_type="quorum")
+    client.exchange("x", durable=False)
+    for queue in ("durable", "quorum"):
+        client.bind(queue, "x", "k")
+    client.publish("kept", "k", "x", delivery_mode=2)
+    scene.server.lose_node()
+    scene.server.start()
+    assert client.gone == "server stopped"
+    assert scene.names() == ["quorum"]
+    late = scene.client("late")
+    words = "NOT_FOUND - home node 'rabbit@rabbit' of durable queue 'durable' in vhost '/' is down or inaccessible"
+    for method, args in (
+        (m.QUEUE_DECLARE, (0, "durable", False, True, False, False, False, {})),
+        (m.QUEUE_DECLARE, (0, "durable", True, True, False, False, False, {})),
+        (m.QUEUE_DELETE, (0, "durable", False, False, False)),
+        (m.BASIC_GET, (0, "durable", True)),
+    ):
+        late.call(method, *args)
+        assert late.error == (404, words)
+        late.call(m.CHANNEL_CLOSE_OK)
+        late.open()
+    late.publish("meanwhile", "k", "x", delivery_mode=2)
+    late.publish("away", "durable", delivery_mode=2, mandatory=True)
+    assert [args[0] for args in late.answers(m.BASIC_RETURN)] == [312]
+    assert late.get("quorum") == "kept"
+    assert late.get("quorum") == "meanwhile"
+    scene.server.node_back()
+    assert late.get("durable") == "kept"
+    assert late.get("durable") is None
+    late.publish("again", "k", "x", delivery_mode=2)
+    assert late.get("durable") == "again"
+    assert scene.names() == ["quorum", "durable"]
+
+
+def test_what_nobody_confirmed_is_lost_with_a_crash_for_as_long_as_is_said(scene):
+    client, sure = scene.client(), scene.client("sure")
+    client.queue("q")
+    sure.call(m.CONFIRM_SELECT, False)
+    client.publish("old", delivery_mode=2)
+    scene.clock.advance(1)
+    client.publish("new", delivery_mode=2)
+    sure.publish("confirmed", delivery_mode=2)
+    scene.server.stop("kill", 0.5)
+    scene.server.start()
+    late = scene.client("late")
+    assert [late.get(), late.get(), late.get()] == ["old", "confirmed", None]

@@ -424,6 +424,67 @@ def test_of_a_single_active_consumer_that_goes_the_one_of_highest_priority_takes
     assert [worker.bodies() for worker in workers[1:]] == [[], ["a"]]
 
 
+def waiting_for_turns(version):
+    """A quorum queue with a single active consumer that holds a message, and one of higher priority."""
+    scene = Scene(version)
+    client = scene.client()
+    client.queue("q", queue_type="quorum", single_active_consumer=True)
+    workers = [scene.client(name) for name in ("low", "high")]
+    for worker in workers:
+        worker.qos(2)
+    workers[0].consume(priority=1)
+    client.publish("a")
+    assert workers[0].bodies() == ["a"]
+    workers[1].consume(priority=2)
+    return client, workers
+
+
+def test_a_consumer_of_higher_priority_takes_over_when_the_active_one_holds_nothing():
+    # As in rabbit_fifo_SUITE, single active consumers with priorities.
+    client, (low, high) = waiting_for_turns("4.1")
+    client.publish("b")
+    assert (low.bodies(), high.bodies()) == ([], [])
+    low.ack(1)
+    assert (low.bodies(), high.bodies()) == ([], ["b"])
+    client.publish("c")
+    assert (low.bodies(), high.bodies()) == ([], ["c"])
+    high.die()
+    assert low.bodies() == ["b", "c"]
+
+
+def test_what_the_one_that_makes_way_puts_back_goes_to_the_other():
+    client, (low, high) = waiting_for_turns("4.1")
+    client.publish("b")
+    low.nack(1)
+    assert (low.bodies(), high.bodies()) == ([], ["a", "b"])
+
+
+def test_one_that_has_made_way_for_nobody_goes_on():
+    client, (low, high) = waiting_for_turns("4.1")
+    high.die()
+    client.publish("b")
+    assert low.bodies() == []
+    low.ack(1)
+    assert low.bodies() == ["b"]
+
+
+def test_at_once_if_it_holds_nothing():
+    client, (low, high) = waiting_for_turns("4.1")
+    low.ack(1)
+    highest = client.scene.client("highest")
+    highest.consume(priority=3)
+    client.publish("b")
+    assert [worker.bodies() for worker in (low, high, highest)] == [[], [], ["b"]]
+
+
+def test_before_4_0_nobody_takes_over():
+    client, (low, high) = waiting_for_turns("3.13")
+    client.publish("b")
+    low.ack(1)
+    client.publish("c")
+    assert (low.bodies(), high.bodies()) == (["b", "c"], [])
+
+
 def test_a_dead_letter_arrives_after_what_was_published_with_it(scene, client):
     client.exchange("x", "fanout")
     client.queue("first", message_ttl=0, dead_letter_exchange="", dead_letter_routing_key="second")

@@ -142,6 +142,38 @@ def test_faults_become_methods_with_arguments():
     )
 
 
+SERVER_FAULTS = """\
+version: 1
+app: shop.celery:app
+redis_config: {appendonly: "yes", maxmemory: 2mb}
+faults:
+  - {accept: , at: 1}
+  - {alarm: 10s, at: 2}
+  - {alarm: {reason: low on disk, server: rabbitmq}, at: 3}
+  - {clear_alarm: true, at: 4}
+  - {evict: 3, at: 5}
+  - {evict: {keys: 2, policy: allkeys-lru, server: backend}, at: 6}
+  - {slow: 500ms, at: 7}
+  - {slow: {delay: 1, seconds: 1m}, at: 8}
+  - {restart_broker: {down: 5, how: kill, lost: 300ms}, at: 9}
+  - {stop_replication: {server: redis}, at: 10}
+  - {failover: {lost: 2s, down: 3s, back: 1m}, at: 11}
+  - {failover: , at: 12}
+"""
+
+
+def test_faults_of_servers_take_nothing_an_amount_or_a_mapping():
+    scenario = loads(SERVER_FAULTS)
+    assert scenario.redis_config == {"appendonly": "yes", "maxmemory": "2mb"}
+    assert [(fault.kind, fault.options) for fault in scenario.faults] == [
+        ("accept", {}), ("alarm", {"seconds": 10}), ("alarm", {"reason": "low on disk", "server": "rabbitmq"}),
+        ("clear_alarm", {}), ("evict", {"keys": 3}),
+        ("evict", {"keys": 2, "policy": "allkeys-lru", "server": "backend"}), ("slow", {"delay": 0.5}),
+        ("slow", {"delay": 1, "seconds": 60}), ("restart_broker", {"down": 5, "how": "kill", "lost": 0.3}),
+        ("stop_replication", {"server": "redis"}), ("failover", {"lost": 2, "down": 3, "back": 60}), ("failover", {}),
+    ]  # fmt: skip
+
+
 def test_expectations_are_told_apart_by_their_key():
     assert loads(WHOLE).expect == (
         TaskExpectation("pay-1", "SUCCESS", 2, ("w1", "w2"), (60, 61.5), "paid", has_result=True, line=51),
@@ -329,6 +361,13 @@ MISTAKES = {
         "item 1 of `setup` must be a dotted name (module.function), not `reset`",
     ),
     "setup without a call": (HEAD + "setup:\n  - args: [1]", 4, "item 1 of `setup` needs `call`"),
+    "slow without a delay": (HEAD + "faults:\n  - {slow: {seconds: 1}, at: 1}", 4, "`slow` needs `delay`"),
+    "an end that there is not": (
+        HEAD + "faults:\n  - {restart_broker: {how: gently}, at: 1}",
+        4,
+        "`how` cannot be `gently`",
+    ),
+    "an amount of nothing": (HEAD + "faults:\n  - {accept: 3, at: 1}", 4, "must be nothing, or a mapping"),
     "thaw without a target": (
         HEAD + "faults:\n  - {thaw: {}, at: 1}",
         4,

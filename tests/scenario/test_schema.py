@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from tasksim.errors import ScenarioError
 from tasksim.scenario import loads, run_scenario
-from tests.scenario.test_load import WHOLE
+from tests.scenario.test_load import SERVER_FAULTS, WHOLE
 
 ROOT = Path(__file__).parents[2]
 HEAD = "version: 1\napp: shop.celery:app\n"
@@ -49,6 +49,12 @@ def problems(source: str) -> list[Any]:
 
 def test_the_published_schema_is_what_the_loader_reads() -> None:
     assert json.dumps(SCHEMA, indent=2) + "\n" == script().text(), "run: python scripts/scenario_schema.py"
+
+
+def test_the_schema_knows_the_faults_of_servers() -> None:
+    assert problems(SERVER_FAULTS) == []
+    assert problems(SERVER_FAULTS.replace("evict: 3", "evict: 0"))
+    assert problems(SERVER_FAULTS.replace("slow: 500ms", "slow: "))
 
 
 def test_the_scenario_in_the_guide_holds() -> None:

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
+from kombu import Queue
+from kombu.exceptions import OperationalError
 
 import tasksim
 from tasksim import Simulation
@@ -159,3 +161,57 @@ def test_the_package_offers_what_the_module_has() -> None:
     from tasksim import strategies
 
     assert all(getattr(tasksim, name) is getattr(strategies, name) for name in strategies.__all__)
+
+
+# --- faults of the broker
+
+SERVER_KINDS = ("restart", "failover", "alarm", "refuse", "slow")
+
+
+def careful_app() -> tuple[Any, Any]:
+    """An app that loses nothing whatever becomes of its broker, and its task."""
+    app = make_app(
+        task_queues=[Queue("celery", queue_arguments={"x-queue-type": "quorum"})],
+        broker_transport_options={"confirm_publish": True},
+    )
+    return app, sleeper(app, acks_late=True)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    fault_plans(("w1",), kinds=SERVER_KINDS, ends=("stop", "kill", "power"), until=10),
+    st.lists(st.integers(0, 20).map(float), min_size=1, max_size=5),
+    seeds(),
+)
+def test_confirmed_messages_of_quorum_queues_outlive_every_fault_of_the_broker(
+    faults: list[PlannedFault], times: list[float], seed: int
+) -> None:
+    app, task = careful_app()
+    with Simulation(app, seed=seed) as sim:
+        for fault in faults:
+            fault.plan(sim)
+        results = []
+        for moment in sorted(times):
+            sim.run(until=moment)
+            try:
+                results.append(task.delay(1))
+            except OperationalError:
+                continue  # the caller was told
+        sim.run(until=200)
+        sim.run()
+        assert [result.state for result in results] == ["SUCCESS"] * len(results)
+
+
+@pytest.mark.parametrize("kind", SERVER_KINDS)
+def test_a_drawn_fault_of_the_broker_prints_itself_and_happens(kind: str) -> None:
+    fault = PlannedFault(kind, at=1.25, back=2.0, delay=0.5, lost=1.0)
+    assert eval(repr(fault)) == fault
+    for broker in BROKERS:
+        app = make_app(broker)
+        sleeper(app)
+        with Simulation(app) as sim:
+            fault.plan(sim)
+            PlannedFault(kind, event="Received").plan(sim)
+            sim.run(until=60)
+            assert [event.kind for event in sim.trace.where("Fault")] == [kind]
+            assert sim.trace.where("Fault")[0].time == 1.25

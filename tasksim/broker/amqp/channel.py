@@ -184,6 +184,9 @@ class Channel:
             queue.run()
         for queue in run:
             queue.run()
+        for entry in entries:
+            if entry.queue.takes_over:
+                entry.queue.run()
         self.volume -= counted
         if self.full:
             self.ease()
@@ -203,8 +206,9 @@ class Channel:
         for consumer in list(self.blocked):
             if not consumer.prefetch or consumer.unacked < consumer.prefetch:
                 del self.blocked[consumer]
-                consumer.queue.enter(consumer)
-                queues[consumer.queue] = None
+                if consumer.queue.may_take(consumer):
+                    consumer.queue.enter(consumer)
+                    queues[consumer.queue] = None
         return queues
 
     # --- consumers

@@ -42,14 +42,17 @@ class Subscribers:
         had_consumers: there was one, at some time.
         single_active: only one of them, `active`, is served at a time.
         in_turn: the next one to become active is the one that subscribed first, whatever its priority.
+        takes_over: one of higher priority becomes active as soon as the active one has settled what it holds.
+        quiescing: the active one gets no more, because one of higher priority waits for it.
     """
 
-    def __init__(self, *, single_active: bool, in_turn: bool = False) -> None:
+    def __init__(self, *, single_active: bool, in_turn: bool = False, takes_over: bool = False) -> None:
         self.consumers: dict[Consumer, None] = {}
         self.ring: deque[Consumer] = deque()
         self.acking = 0
         self.had_consumers = False
-        self.single_active, self.in_turn = single_active, in_turn
+        self.single_active, self.in_turn, self.takes_over = single_active, in_turn, single_active and takes_over
+        self.quiescing = False
         self.active: Consumer | None = None
 
     def subscribe(self, consumer: Consumer) -> None:
@@ -63,6 +66,23 @@ class Subscribers:
         elif len(self.consumers) == 1:
             self.active = consumer
             self.enter(consumer)
+        elif self.takes_over and self.active is not None and consumer.priority > self.active.priority:
+            # rabbit_fifo:activate_next_consumer (4.x): it is "quiescing" until it holds nothing.
+            self.quiescing = True
+            if self.active in self.ring:
+                self.ring.remove(self.active)
+            self.settled()
+
+    def settled(self) -> None:
+        """Consumers hold less than before: has the active one made way for one of higher priority?"""
+        if self.quiescing and self.active is not None and not self.active.unacked:
+            self.quiescing = False
+            self.active = self._next_active()
+            self.enter(self.active)
+
+    def may_take(self, consumer: Consumer) -> bool:
+        """It is its turn, if only one has one."""
+        return not self.single_active or (consumer is self.active and not self.quiescing)
 
     def unsubscribe(self, consumer: Consumer) -> None:
         """One less."""
@@ -71,6 +91,8 @@ class Subscribers:
         if consumer in self.ring:
             self.ring.remove(consumer)
         self.acking -= not consumer.no_ack
+        if was_active:
+            self.quiescing = False
         if self.single_active and was_active and self.consumers:
             self.active = self._next_active()
             self.enter(self.active)

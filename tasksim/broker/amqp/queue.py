@@ -53,6 +53,7 @@ class Queue(Subscribers):
         super().__init__(
             single_active=bool(arguments.get("x-single-active-consumer")),
             in_turn=self.quorum and self.shared.version < (4, 0),
+            takes_over=self.quorum and self.shared.version >= (4, 0),
         )
         self.durable, self.owner, self.auto_delete = durable, owner, auto_delete
         self.arguments = arguments

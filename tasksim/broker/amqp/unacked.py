@@ -75,6 +75,8 @@ def count_out(entries: Iterable[Unacked], shared: Shared) -> int:
         if consumer is not None:
             consumer.unacked -= 1
             counted += 1
+            if queue.takes_over:
+                queue.settled()
         else:
             queue.fetched -= 1
     return counted
