@@ -337,3 +337,23 @@ def test_no_callback_is_left_that_could_crash_the_interpreter() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "alive True\n", "")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_celerys_own_now_is_virtual_at_each_instant_and_follows_who_freezes_it(zone: str) -> None:
+    app = make_app()
+    app.conf.timezone = zone
+    with Simulation(app) as sim:
+        for _ in range(3):
+            now = app.now()
+            assert now == app.now() == datetime.now(UTC)
+            assert now.utcoffset() == timedelta(hours=0 if zone == "UTC" else 1)
+            sim.advance(0.5)
+        with freezegun.freeze_time("2030-06-01 12:00:00"):
+            assert app.now() == datetime(2030, 6, 1, 12, tzinfo=UTC)
+        assert app.now() == datetime.now(UTC) != now
+        before = app.now()
+        for _ in range(2 * FREE_LOOKS):
+            app.now()
+        assert app.now() > before
+    assert abs(app.now() - datetime.now(UTC)) < timedelta(minutes=1)
