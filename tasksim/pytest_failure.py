@@ -16,7 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from tasksim.simulation import Simulation
 
-__all__ = ["add_options", "explain", "remember", "running", "trace_file"]
+__all__ = ["add_options", "begin_watching", "end_watching", "explain", "remember", "running", "trace_file"]
 
 WITH_GIVEN = (
     "A test with @given runs many times within one `sim`. Write `with tasksim.Simulation(app) as sim:` in its body "
@@ -30,6 +30,8 @@ TOO_EARLY = (
 
 #: The simulation of a test, and pytest's folders.
 _running = pytest.StashKey[tuple["Simulation", pytest.TempPathFactory]]()
+#: The simulations that tests open by themselves.
+_openings = pytest.StashKey["Openings"]()
 #: The note on an error; compiled when there is one.
 _AGAIN = r"seed -?\d+, again: pytest "
 #: Longest part of a file name that comes from a test's name, in letters.
@@ -54,9 +56,57 @@ def remember(item: pytest.Item, simulation: Simulation, folders: pytest.TempPath
     item.stash[_running] = simulation, folders
 
 
+class Openings:
+    """The simulations that tests open by themselves: `with tasksim.Simulation(...)`.
+
+    Attributes:
+        latest: the last one; kept until its test is over, or as long as it runs.
+        count: how many this test has opened.
+    """
+
+    def __init__(self) -> None:
+        self.latest: Simulation | None = None
+        self.count = 0
+
+    def note(self, simulation: Simulation) -> None:
+        """It has just begun."""
+        self.latest, self.count = simulation, self.count + 1
+
+    def forget(self) -> None:
+        """A test is over; a fixture's simulation may go on."""
+        self.count = 0
+        if self.latest is not None and not self.latest._world.open:
+            self.latest = None
+
+
+def begin_watching(config: pytest.Config) -> None:
+    """From the first test on: note the simulations that tests open."""
+    if _openings not in config.stash:
+        from tasksim.opened import watchers
+
+        config.stash[_openings] = openings = Openings()
+        watchers.append(openings.note)
+
+
+def end_watching(config: pytest.Config) -> None:
+    """At the end of the session."""
+    if _openings in config.stash:
+        from tasksim.opened import watchers
+
+        watchers.remove(config.stash[_openings].note)
+        del config.stash[_openings]
+
+
+def _opened(item: pytest.Item) -> Openings:
+    return item.config.stash.get(_openings, None) or Openings()
+
+
 def running(item: pytest.Item) -> Simulation | None:
-    """The test's simulation, if it has one."""
-    return item.stash[_running][0] if _running in item.stash else None
+    """The test's simulation, if it has one that runs."""
+    if _running in item.stash:
+        return item.stash[_running][0]
+    latest = _opened(item).latest
+    return latest if latest is not None and latest._world.open else None
 
 
 def explain(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
@@ -64,14 +114,15 @@ def explain(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     error = None if call.excinfo is None else call.excinfo.value
     if error is not None and "tasksim.errors" in sys.modules and not item.config.getoption("fulltrace", False):
         _shorten(error)
-    if _running not in item.stash:
-        if error is not None and call.when == "setup" and "sim" in getattr(item, "fixturenames", ()):
-            _explain_too_early(error)
-    else:
+    if _running in item.stash or _opened(item).latest is not None:
         broken = isinstance(error, Exception | pytest.fail.Exception) and not isinstance(error, pytest.xfail.Exception)
         if error is not None and broken:
             _add_section(item, call.when, error)
-        if call.when == "teardown":
+    elif error is not None and call.when == "setup" and "sim" in getattr(item, "fixturenames", ()):
+        _explain_too_early(error)
+    if call.when == "teardown":
+        _opened(item).forget()
+        if _running in item.stash:
             del item.stash[_running]  # items live as long as the session
 
 
@@ -88,12 +139,21 @@ def _explain_too_early(error: BaseException) -> None:
 def _add_section(item: pytest.Item, when: str, error: BaseException) -> None:
     from tasksim.report.failure import failure
 
-    simulation, folders = item.stash[_running]
-    replay = f"pytest {shlex.quote(_from_here(item.config, item.nodeid))} --tasksim-seed={simulation.seed}"
+    replay = f"pytest {shlex.quote(_from_here(item.config, item.nodeid))}"
+    lines = []
+    if _running in item.stash:
+        simulation, folders = item.stash[_running]
+        replay += f" --tasksim-seed={simulation.seed}"
+    else:  # its seed stands in the test
+        openings, folders = _opened(item), item.config._tmp_path_factory  # type: ignore[attr-defined]
+        assert openings.latest is not None
+        simulation = openings.latest
+        if openings.count > 1:
+            lines.append(f"of the {openings.count} simulations of this test, the last:")
     if item.config.pluginmanager.hasplugin("randomly"):  # it seeds what the test itself draws
         replay += f" --randomly-seed={item.config.getoption('randomly_seed')}"
     again = f"seed {simulation.seed}, again: {replay}"
-    lines = [failure(simulation.trace, simulation.facts())]
+    lines.append(failure(simulation.trace, simulation.facts()))
     if len(simulation.trace):
         lines.append(f"all {len(simulation.trace)} events: {_write(item, simulation, folders)}")
     item.add_report_section(when, "tasksim", "\n".join([*lines, again]))

@@ -218,9 +218,20 @@ def _is_usage_error(error: pytest.ExceptionInfo[BaseException]) -> bool:
 # --- what a failing test says
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before any fixture."""
+    pytest_failure.begin_watching(item.config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    pytest_failure.end_watching(config)
+
+
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Before pytest makes the report of a phase."""
-    pytest_failure.explain(item, call)
+    """Before pytest makes the report of a phase. What a scenario has to say, its own report says."""
+    if not isinstance(item, pytest_scenarios.ScenarioItem):
+        pytest_failure.explain(item, call)
 
 
 # --- beside other plugins

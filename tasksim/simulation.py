@@ -16,6 +16,7 @@ from tasksim.driving.processes import Processes
 from tasksim.errors import UsageError
 from tasksim.idle import Progress
 from tasksim.limits import Limits
+from tasksim.opened import watchers
 from tasksim.report.failure import Facts
 from tasksim.rules import Rules
 from tasksim.worker.host import BOOTING
@@ -146,6 +147,8 @@ class Simulation(Processes, Patterns, Faults):
         self._progress = Progress(self._world)
         if self._world.ends is not None:
             self._world.ends.wait = self._wait_for_ends
+        for watcher in list(watchers):
+            watcher(self)
         return self
 
     def close(self) -> None:

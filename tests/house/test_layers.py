@@ -16,6 +16,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "message": (),
     "limits": (),
     "rules": ("errors",),
+    "opened": (),
     "trace": ("errors", "events"),
     "check": ("trace", "errors", "events"),
     "report": ("check", "trace", "errors", "events"),
@@ -34,7 +35,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "simulation": (
         "driving", "world", "idle", "worker", "unix", "kernel",
-        "report", "check", "trace", "rules", "errors", "events", "limits",
+        "report", "check", "trace", "rules", "errors", "events", "limits", "opened",
     ),
     "comparison": ("simulation", "patching", "trace", "errors", "events"),
     "dropin": ("simulation", "world", "limits", "errors"),
@@ -43,7 +44,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "cli": ("scenario", "comparison", "simulation", "check", "report", "trace", "errors", "events"),
     "__main__": ("cli",),
     "pytest_scenarios": ("scenario", "report", "errors"),
-    "pytest_failure": ("simulation", "report", "trace", "errors"),
+    "pytest_failure": ("simulation", "opened", "report", "trace", "errors"),
     "pytest_dropin": ("dropin", "errors"),
     "pytest_brokers": ("simulation",),
     "pytest_plugin": (

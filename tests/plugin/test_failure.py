@@ -388,3 +388,106 @@ def test_an_error_that_is_raised_again_and_again_says_its_line_once(run, pyteste
     for name in ("test_one[[]1]", "test_one[[]2]", "test_last"):
         result.stdout.fnmatch_lines([f"E*again: pytest *{name}* --tasksim-seed=0"])
     assert result.stdout.str().count("E       seed 0, again: ") == 3
+
+
+def test_a_test_that_opens_its_simulation_itself_says_the_same(run, pytester):
+    pytester.makepyfile(
+        test_direct="""
+        import pytest
+        from tasksim import Simulation
+        from own import add, app
+
+        def test_within():
+            with Simulation(app, seed=3):
+                assert add.delay(1, 2).get() == 4
+
+        def test_after_the_second():
+            for seed in 1, 2:
+                with Simulation(app, seed=seed) as sim:
+                    add.delay(1, "two")
+                    sim.run()
+            assert False
+
+        def test_of_another_world():
+            assert False
+        """
+    )
+    result = run("--tasksim-seed=9")
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "E*assert 3 == 4",
+            "E*seed 3, again: pytest test_direct.py::test_within",
+            "*- Captured tasksim call -*",
+            "what broke:",
+            "  nothing in the task system: what was published came to its end",
+            "the last events of each process, at 0* s:",
+            "all * events: */tasksim/test_direct.py-test_within-*.jsonl",
+            "seed 3, again: pytest test_direct.py::test_within",
+            "E*seed 2, again: pytest test_direct.py::test_after_the_second",
+            "*- Captured tasksim call -*",
+            "of the 2 simulations of this test, the last:",
+            "what broke:",
+            "  own.add* failed at 0* s on w1/*: TypeError: *",
+            "seed 2, again: pytest test_direct.py::test_after_the_second",
+        ]
+    )
+    assert not [line for line in result.stdout.lines if "again" in line and "another_world" in line]
+
+
+def test_the_simulation_of_a_fixture_of_ones_own_is_told_of_in_each_test_that_it_serves(run, pytester):
+    pytester.makepyfile(
+        test_shared="""
+        import pytest
+        from tasksim import Simulation
+        from own import add, app
+
+        @pytest.fixture(scope="module")
+        def world():
+            with Simulation(app) as sim:
+                yield sim
+
+        def test_one(world):
+            assert add.delay(1, 2).get() == 4
+
+        def test_two(world):
+            assert add.delay(1, 2).get() == 5
+        """
+    )
+    result = run()
+    result.assert_outcomes(failed=2)
+    lines = [line for line in result.stdout.lines if line.startswith("seed 0, again: ")]
+    assert lines == [f"seed 0, again: pytest test_shared.py::test_{name}" for name in ("one", "two")]
+
+
+def test_a_property_test_tells_of_its_smallest_case(run, pytester):
+    pytester.makepyfile(
+        test_drawn="""
+        from hypothesis import given, settings, strategies as st
+        from tasksim import Simulation
+        from own import add, app
+
+        @settings(max_examples=20, database=None, derandomize=True, deadline=None)
+        @given(st.integers(0, 50))
+        def test_small(number):
+            with Simulation(app):
+                assert add.delay(number, 0).get() < 7
+        """
+    )
+    result = run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*number=7*",
+            "of the * simulations of this test, the last:",
+            "seed 0, again: pytest test_drawn.py::test_small",
+        ]
+    )
+
+
+def test_a_failed_scenario_tells_its_story_once(run, pytester):
+    pytester.makefile(".yaml", sums="version: 1\napp: own:app\ncalls:\n- {task: own.add, args: [1, 2], id: sum}\n"
+                      "expect:\n- {task: sum, result: 4}\n")  # fmt: skip
+    result = run("sums.yaml")
+    result.assert_outcomes(failed=1)
+    assert "Captured tasksim" not in result.stdout.str()
