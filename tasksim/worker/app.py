@@ -15,6 +15,7 @@ import celery.app.task
 import celery.app.trace
 from celery.local import Proxy
 from kombu.clocks import LamportClock
+from kombu.common import Broadcast, uuid
 
 from tasksim.kernel.process import Process
 from tasksim.patching.table import Row
@@ -46,7 +47,23 @@ def fresh_body(original: Body) -> Body:
         body["loader"].worker_initialized = False
     if body.get("_conf") is not None:
         body["_conf"] = copy_of(body["_conf"])
+        _own_broadcasts(body["_conf"])
     return body
+
+
+def _own_broadcasts(conf: Any) -> None:
+    """A broadcast queue's name is drawn when the program is imported: in life each program has another one."""
+    queues = conf.get("task_queues")
+    if isinstance(queues, (list, tuple)) and any(isinstance(one, Broadcast) for one in queues):
+        conf["task_queues"] = [_renewed(one) if isinstance(one, Broadcast) else one for one in queues]
+
+
+def _renewed(queue: Broadcast) -> Broadcast:
+    new = copy.copy(queue)
+    start, _, end = queue.name.rpartition(".")
+    if start and len(end) == len(uuid()):
+        new.name = new.queue = f"{start}.{uuid()}"
+    return new
 
 
 def fork_body(parent: Body) -> Body:
