@@ -62,7 +62,8 @@ def _renewed(queue: Broadcast) -> Broadcast:
     new = copy.copy(queue)
     start, _, end = queue.name.rpartition(".")
     if start and len(end) == len(uuid()):
-        new.name = new.queue = f"{start}.{uuid()}"
+        name = f"{start}.{uuid()}"
+        vars(new).update(name=name, queue=name)
     return new
 
 
