@@ -40,6 +40,8 @@ NO_DROPIN = "the fixture `tasksim_dropin` needs the drop-in. Switch it on in the
 
 #: The seed of a session and where it is from.
 _seed = pytest.StashKey[tuple[int, str]]()
+#: What is told in whole where a test expects none.
+_TOLD = {("tasksim", "Hidden"), ("tasksim", "Finding")}
 #: The drop-in's name among the plugins.
 _DROPIN = "tasksim-dropin"
 
@@ -232,6 +234,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Before pytest makes the report of a phase. What a scenario has to say, its own report says."""
     if not isinstance(item, pytest_scenarios.ScenarioItem):
         pytest_failure.explain(item, call)
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """`assert sim.check() == []` and `assert compare_eager(...) == []`: all that was found, each in a line."""
+    if op != "==" or not isinstance(left, list) or not left or right != []:
+        return None
+    if any((type(one).__module__.partition(".")[0], type(one).__name__) not in _TOLD for one in left):
+        return None
+    return [f"nothing should be found, and there is ({len(left)}):", *(str(one) for one in left)]
 
 
 # --- beside other plugins

@@ -491,3 +491,30 @@ def test_a_failed_scenario_tells_its_story_once(run, pytester):
     result = run("sums.yaml")
     result.assert_outcomes(failed=1)
     assert "Captured tasksim" not in result.stdout.str()
+
+
+def test_what_was_found_where_nothing_should_be_is_told_in_whole(run, pytester):
+    pytester.makepyfile(
+        test_found="""
+        from tasksim import compare_eager
+        from own import add, app
+
+        def order():
+            add.apply_async(((1,), (2,)), countdown=30)
+
+        def test_eager_mode_hides_nothing():
+            assert compare_eager(app, order) == []
+
+        def test_other_lists_are_pytests():
+            assert [1] == []
+        """
+    )
+    result = run()
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "E*nothing should be found, and there is (*",
+            "E*countdown: own.add(*a worker waits 30 s*",
+            "E*assert [[]1] == *",
+        ]
+    )
