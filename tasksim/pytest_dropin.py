@@ -8,6 +8,7 @@ in it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +35,24 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini(
         "tasksim_allow", "hosts (or host:port) to which the drop-in lets real connections pass", type="args", default=[]
     )
+    parser.addini(
+        "tasksim_start", "when the drop-in's world begins: an ISO 8601 instant with an offset, or `now`", default=""
+    )
+
+
+def _instant(text: str) -> datetime | str:
+    """What the ini key says, as a `Simulation` takes it."""
+    if text == "now":
+        return text
+    try:
+        start = datetime.fromisoformat(text)
+    except ValueError:
+        start = None
+    if start is None or start.tzinfo is None:
+        raise pytest.UsageError(
+            f"tasksim_start = {text}: give an instant with an offset, such as 2026-03-29T00:30:00+00:00, or now"
+        )
+    return start
 
 
 class DropInSession:
@@ -46,6 +65,7 @@ class DropInSession:
 
     def __init__(self, config: pytest.Config, seed: int, note: Callable[[pytest.Item, Any], None]) -> None:
         self._allow, self._seed, self._note = config.getini("tasksim_allow"), seed, note
+        self._start = config.getini("tasksim_start").strip()
         self.world: DropIn | None = None
 
     def opened(self) -> DropIn:
@@ -53,7 +73,8 @@ class DropInSession:
         if self.world is None:
             from tasksim.dropin import DropIn
 
-            self.world = DropIn(seed=self._seed, allow=self._allow).__enter__()
+            start = _instant(self._start) if self._start else None
+            self.world = DropIn(seed=self._seed, allow=self._allow, start=start).__enter__()
         return self.world
 
     def _end(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 import weakref
 from typing import Any
 
@@ -64,6 +63,7 @@ def hang_up() -> None:
             logging.getLogger().removeHandler(handler)
     for app in list(celery._state._get_active_apps()):
         body = vars(app)
-        body.update(_pool=None, _backend_cache=None, _local=threading.local())
+        body.update(_pool=None, _backend_cache=None)
+        vars(body["_local"]).clear()
         if "amqp" in body:
             body["amqp"]._producer_pool = None

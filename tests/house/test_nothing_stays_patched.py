@@ -6,14 +6,18 @@ import contextlib
 import gc
 import os
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from celery import Celery
+from celery.contrib.testing.app import setup_default_app
+from celery.contrib.testing.worker import start_worker
 
 from tasksim import Simulation
+from tasksim.dropin import DropIn
 from tasksim.errors import PatchMissing, TasksimError, UnsupportedError
 from tasksim.patching import clock
 from tasksim.patching.table import Patches, Row, current_value, find
@@ -25,6 +29,18 @@ BACKEND = "redis://127.0.0.1:6380/1"
 
 #: What a simulation may leave behind, by the beginning of its path, and why.
 LEFTOVERS: dict[snapshot.Path, str] = {}
+_COUNTED = "a worker in the test's own process counts its tasks there, in life too"
+_DISPATCH_TABLE = ("reduction", "ForkingPickler", "_copyreg_dispatch_table", "contents")
+#: What the drop-in may leave besides.
+LEFT_BY_OWN_WORKERS: dict[snapshot.Path, str] = {
+    ("celery.worker.state", "all_total_count", "contents"): _COUNTED,
+    ("celery.worker.heartbeat", "all_total_count", "contents"): _COUNTED,
+    ("celery._state", "_apps"): "what never ended holds its app",
+    **dict.fromkeys(
+        ((f"{package}.{_DISPATCH_TABLE[0]}", *_DISPATCH_TABLE[1:]) for package in ("multiprocessing", "billiard")),
+        "Celery's test worker lets tracebacks be pickled",
+    ),
+}
 
 
 def make_app(broker: str, backend: str = BACKEND, **settings: object) -> Celery:
@@ -88,11 +104,27 @@ def workers_that_do_not_start(broker: str) -> None:
         sim.run()
 
 
-LIVES: tuple[Callable[[str], None], ...] = (live, left_by_an_exception, not_set_up, workers_that_do_not_start)
+def dropped_in(broker: str) -> None:
+    """Workers of Celery's own testing tools in the test's process: one after the other, as they share an event loop."""
+    with warnings.catch_warnings(), DropIn() as world:
+        warnings.simplefilter("default")  # such workers have the test's own filters, and libraries warn each other
+        for pool in ("prefork", "solo", "threads"):
+            app = make_app(broker, worker_hijack_root_logger=False, broker_heartbeat=0)
+            with setup_default_app(app), start_worker(app, pool=pool, perform_ping_check=False):
+                assert app.tasks["flaky"].delay().get(timeout=30) == "done"
+                slept = app.tasks["sleep"].delay(60.0)
+                assert slept.get(timeout=100) is None
+        threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+        assert world.lives()
 
 
-def _is_leftover(path: snapshot.Path) -> bool:
-    return any(path[: len(start)] == start for start in LEFTOVERS)
+LIVES: tuple[Callable[[str], None], ...] = (
+    live, left_by_an_exception, not_set_up, workers_that_do_not_start, dropped_in,
+)  # fmt: skip
+
+
+def _is_leftover(path: snapshot.Path, known: Iterable[snapshot.Path]) -> bool:
+    return any(path[: len(start)] == start for start in known)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -100,6 +132,7 @@ def _imported() -> Iterator[None]:
     """Modules that Celery imports on the way, and their caches, are there."""
     for broker in (AMQP, REDIS):
         live(broker)
+        dropped_in(broker)
     yield
     gc.collect()
     gc.freeze()  # what a hundred simulations have left need not be looked through in the tests that follow
@@ -113,8 +146,11 @@ def test_everything_is_as_before(life: Callable[[str], None], broker: str) -> No
     life(broker)
     gc.collect()
     after = snapshot.take()
+    known = {**LEFTOVERS, **(LEFT_BY_OWN_WORKERS if life is dropped_in else {})}
     found = {
-        ".".join(path): values for path, values in snapshot.differences(before, after).items() if not _is_leftover(path)
+        ".".join(path): values
+        for path, values in snapshot.differences(before, after).items()
+        if not _is_leftover(path, known)
     }
     assert not found
 
@@ -123,8 +159,9 @@ def test_every_leftover_is_still_left() -> None:
     before = snapshot.take()
     live(AMQP)
     live(REDIS)
+    dropped_in(AMQP)
     left = set(snapshot.differences(before, snapshot.take()))
-    for start in LEFTOVERS:
+    for start in (*LEFTOVERS, *LEFT_BY_OWN_WORKERS):
         assert any(path[: len(start)] == start for path in left), f"{start}: strike it from the list"
 
 

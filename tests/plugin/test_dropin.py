@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 CONFTEST = """
@@ -159,3 +161,27 @@ def test_refused():
     result = suite(text)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*wants to connect to 127.0.0.1:10, outside of the simulation*"])
+
+
+def test_the_world_begins_when_it_is_told(suite):
+    text = """
+import datetime
+
+def test_it(tasksim_dropin):
+    assert datetime.datetime.now(datetime.UTC).isoformat().startswith("2026-03-29T00:30:0")
+"""
+    suite(text, "-o", "tasksim_start=2026-03-29T02:30:00+02:00").assert_outcomes(passed=1)
+    text = f"""
+import time
+
+def test_it(tasksim_dropin):
+    assert 0 <= time.time() - {time.time()} < 300
+"""
+    suite(text, "-o", "tasksim_start=now").assert_outcomes(passed=1)
+
+
+def test_a_start_that_is_no_instant_is_an_error(suite):
+    for wrong in ("2026-03-29T02:30:00", "soon"):
+        result = suite("def test_it():\n    pass", "-o", f"tasksim_start={wrong}")
+        assert result.ret != 0
+        result.stdout.fnmatch_lines([f"*tasksim_start = {wrong}: give an instant with an offset*"])
