@@ -148,6 +148,8 @@ class Peer(Mended):
 
     def _refused(self, name: str, exc: SimpleError, ran: bool) -> SimpleError:
         """An error while queueing spoils the transaction (redis.io, Transactions: errors inside a transaction)."""
+        if exc.value == OOM and name in ("lpush", "rpush") and self._server is not None:
+            self._server.hooks.gone(self._fields[2:], self._fields[1], "refused")
         if self._transaction is not None and not ran:
             self._transaction_failed = True
         if name == "exec" and exc.value.startswith(("ERR ", "OOM ")):

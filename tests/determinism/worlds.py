@@ -110,6 +110,29 @@ def many_bindings(broker: str, backend: str, seed: int) -> Trace:
         return _with(sim.trace, [repr(one.result) for one in results])
 
 
+def faulty_servers(broker: str, backend: str, seed: int) -> Trace:
+    """Servers that evict by chance, are slow, have no memory, are killed, and fail over with losses."""
+    app = make_app(broker, backend, task_acks_late=True)
+    work, chance = app.tasks["work"], app.tasks["chance"]
+    config = {"save": "3 2", "maxmemory": "2mb", "maxmemory-policy": "allkeys-lru", "maxmemory-samples": "3"}
+    with Simulation(app, workers=2, concurrency=2, seed=seed, redis_config=config) as sim:
+        sim.evict(keys=3, policy="allkeys-random", server="backend", at=2.0)
+        sim.slow(0.2, seconds=2.0, at=3.0)
+        sim.restart_broker(down=1.0, how="kill", lost=0.0, when=sim.on("Finished", nth=4))
+        sim.evict(keys=2, server="backend", at=20.0)
+        sim.failover(lost=0.5, down=2.0, back=10.0, at=30.0)
+        results = []
+        for number in range(8):
+            sim.run(until=4.0 * number)
+            try:
+                results += [work.delay(1.0 + number % 3), chance.delay()]
+            except Exception as error:
+                results.append(error)
+        sim.alarm(1.0, server="backend", at=38.0)
+        sim.run(until=90.0)
+        return _with(sim.trace, [repr(one) for one in results])
+
+
 def _with(trace: Trace, told: list[Any]) -> Trace:
     """What results say belongs to what must be equal."""
     trace.metadata["told"] = repr(told)
@@ -118,8 +141,9 @@ def _with(trace: Trace, told: list[Any]) -> Trace:
 
 WORLDS: dict[str, Callable[[int], Trace]] = {
     f"{function.__name__}.{name}": lambda seed, function=function, urls=urls: function(*urls, seed)  # type: ignore[misc]
-    for function in (several_workers, many_bindings)
+    for function in (several_workers, many_bindings, faulty_servers)
     for name, urls in {"amqp": (AMQP, "cache+memory://"), "redis": (REDIS, REDIS), "both": (AMQP, REDIS)}.items()
+    if not (function is faulty_servers and name == "amqp")
 }
 
 

@@ -253,6 +253,8 @@ def test_a_call_fails_when_redis_is_out_of_memory_and_reads_go_on() -> None:
         with pytest.raises(OperationalError, match="used memory > 'maxmemory'"):
             task.delay(1)
         assert app.AsyncResult(done.id).state == "SUCCESS"
+        assert dropped(sim, "refused") != []
+        assert sim.check("nothing_lost") == []  # the caller was told
         sim.advance(31)
         assert sim.workers["w1"].state == "up"
         assert task.delay(2).get() == 2
