@@ -113,6 +113,7 @@ class RedisWatch:
         self._deliveries = {} if deliveries is None else deliveries
         self._servers = servers
         self._known: dict[str, _Known] = {}
+        self._spellings: dict[tuple[str, str], None] = {("", "\x06\x16"): None}  # prefixes and separators
         self._held: dict[tuple[Process, str], deque[tuple[int, str]]] = {}
         self._reasons: dict[Process, str] = {}
         self._consumers: dict[Any, _Consumer] = {}
@@ -128,6 +129,7 @@ class RedisWatch:
         """A message got its tag: it is about to be put into its queues."""
         headers = message["headers"]
         known = _Known(self._serials.message(), headers, channel)
+        self._spellings[known.prefix, known.sep] = None
         self._known[message["properties"]["delivery_tag"]] = known
         now = self._now()
         self.record_often(
@@ -280,19 +282,28 @@ class RedisWatch:
             self._counted = (-1 if by_itself else writes, self._count())
         return self._counted[1]
 
+    def _name_of(self, key: str) -> str:
+        """The queue of a list, by what channels have shown of their prefixes and of what stands before a priority."""
+        prefix = max((prefix for prefix, _ in self._spellings if key.startswith(prefix)), key=len, default="")
+        name = key.removeprefix(prefix)
+        for _, separator in self._spellings:
+            queue, found, priority = name.rpartition(separator)
+            if found and priority.isdigit():
+                return queue
+        return name
+
     def rows(self) -> dict[str, QueueRow]:
         """The queues of all servers by name: those that hold messages and those that a process consumes from."""
         ready: Counter[str] = Counter()
         unacked: Counter[str] = Counter()
         consumers: Counter[str] = Counter()
-        prefixes = {""}
         for one in self._consumers.values():
-            prefixes.add(one.channel.global_keyprefix)
+            self._spellings[one.channel.global_keyprefix, one.channel.sep] = None
             consumers.update(one.channel.active_queues)
         for server in self._servers.all():
             for database in server.databases():
                 for key, length in server.lengths(database).items():
-                    ready[key.removeprefix(max(prefixes, key=len)).split("\x06", 1)[0]] += length
+                    ready[self._name_of(key)] += length
                 for values in server.store.hashes(database).values():
                     unacked.update(known.queue for known in map(self._find, values) if known is not None)
         names = sorted({*ready, *unacked, *consumers})
