@@ -94,7 +94,7 @@ class Note(Event):
 SEEN = (
     "id", "root_id", "parent_id", "group", "chord", "chain", "retries", "eta", "expires", "timelimit", "headers",
     "delivery_info", "callbacks", "errbacks", "ignore_result", "args", "kwargs", "is_eager", "called_directly",
-    "correlation_id", "group_index", "shadow",
+    "correlation_id", "group_index", "shadow", "reply_to", "stamps", "stamped_headers",
 )  # fmt: skip
 
 
@@ -221,6 +221,7 @@ class World:
             options["eta"] = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=options.pop("eta_in"))
         if not options.pop("inside", False):
             task.retry(**options)
+            return  # it was told not to throw
         try:
             raise OtherTrouble("inside")
         except OtherTrouble:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import chain, chord
+from celery import Task, chain, chord
 from hypothesis import strategies as st
 
 from tasksim.events import Published
@@ -25,11 +25,13 @@ options = st.fixed_dictionaries(
         "time_limit": st.sampled_from([50, 90]),
         "soft_time_limit": st.sampled_from([20, 30]),
         "expires": st.sampled_from([3000, 5000.5]),
-        "ignore_result": st.booleans(),
+        # Before 5.7 a retry does not keep the call's.
+        **({"ignore_result": st.booleans()} if hasattr(Task, "acks_on_failure") else {}),
         "headers": st.just({"tenant": "blue"}),
         "countdown": st.sampled_from([0, 3]),
         "kwargs": st.just({"color": "red"}),
         "shadow": st.just("shade"),
+        "stamped_headers": st.just(["team"]),
     },
 )  # fmt: skip
 
@@ -39,7 +41,8 @@ def law_s24_a_retry_keeps_all_that_it_is_not_given_anew(setup: Setup, given: dic
     with World(setup, worker={"queues": ["celery", "other"]}) as world:
         task = world.task()
         again = Turn("retry", options=(("countdown", 5),))
-        world.call(task, *[again] * retries, Turn(), args=(1, "two"), **given)
+        stamp = {"team": "red"} if "stamped_headers" in given else {}
+        world.call(task, *[again] * retries, Turn(), args=(1, "two"), **given, **stamp)
         world.run()
         first, *later = world.begins("t1")
         same(len(later), retries, "retries")
@@ -47,6 +50,7 @@ def law_s24_a_retry_keeps_all_that_it_is_not_given_anew(setup: Setup, given: dic
         same(first.seen["kwargs"], given.get("kwargs", {}))
         same(list(first.seen["timelimit"] or (None, None)), [given.get("time_limit"), given.get("soft_time_limit")])
         same(first.seen["ignore_result"], given.get("ignore_result", False))
+        same(first.seen["stamps"] or {}, stamp)
         expires = given.get("expires")
         same(first.seen["expires"], None if expires is None else instant(expires).isoformat())
         assert (first.seen["headers"] or {}).items() >= given.get("headers", {}).items()
@@ -81,6 +85,22 @@ def law_s24_what_is_given_anew_is_taken(
         # The new expires is counted from the retry, at 1 s.
         same(second.seen["expires"], instant(1 + expires if expires else 9000).isoformat())
         same(world.starts("t1"), [0.0, 5.0])
+
+
+@law("S24", setup=draw.setups(), retries=st.integers(1, 2), delay=st.sampled_from([0, 3]), examples=15, speaks_of=RETRY)
+def law_s24_a_body_that_is_not_thrown_out_goes_on_and_its_retry_comes_as_well(
+    setup: Setup, retries: int, delay: int
+) -> None:
+    with World(setup) as world:
+        again = Turn("retry", options=(("countdown", delay), ("throw", False)))
+        world.call(world.task(), *[again] * retries, Turn())
+        world.run()
+        numbers = list(range(retries + 1))
+        same(world.starts("t1"), [float(number * (1 + delay)) for number in numbers], "starts")
+        same([note.seen["retries"] for note in world.begins("t1")], numbers, "retries")
+        same([event.state for event in world.trace.where("Finished")], ["SUCCESS"] * (retries + 1), "ends")
+        same([name for name, _, _ in world.told].count("on_retry"), 0, "on_retry")
+        history.all_settled(world)
 
 
 @law("S24", setup=draw.setups(), retries=st.integers(1, 3), last=st.sampled_from(["ok", "raise"]),

@@ -144,11 +144,12 @@ def law_s26_autoretry_takes_all_but_ignore_retry_and_what_it_is_told_not_to(
 
 
 @law("S27", setup=setups, factor=st.sampled_from([True, 0.5, 1, 1.9, 2, 3, 10]), retries=st.integers(1, 6),
-     maximum=st.sampled_from([None, 1, 5, 60, 700]), speaks_of=RETRY)  # fmt: skip
+     maximum=st.sampled_from([None, 1, 5, 60, 700]), countdown=st.booleans(), speaks_of=RETRY)  # fmt: skip
 def law_s27_backoff_is_the_factor_times_two_to_the_retries_below_its_maximum(
-    setup: Setup, factor: float, retries: int, maximum: int | None
+    setup: Setup, factor: float, retries: int, maximum: int | None, countdown: bool
 ) -> None:
     options: dict[str, Any] = {} if maximum is None else {"retry_backoff_max": maximum}
+    options |= {"retry_kwargs": {"countdown": 4}} if countdown else {}  # counts for nothing where there is a backoff
     with World(setup) as world:
         task = world.task(
             autoretry_for=(Trouble,), retry_backoff=factor, retry_jitter=False, max_retries=retries, **options
