@@ -162,6 +162,8 @@ class World:
         settings.forget_environment(self._settings)
         self.rules = None if self.app is None else settings.broker_rules(self.app, self._settings)
         if self.app is not None:
+            settings.check_store(self.app, self._settings, self._allow)
+        if self.app is not None:
             worker_app.import_modules(self.app)
         rows = self._rows()
         gc.disable()  # finalizers act in whichever process is running

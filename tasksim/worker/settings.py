@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES
@@ -20,6 +20,11 @@ _RULES = {
     "amqp": AMQP, "amqps": AMQP, "pyamqp": AMQP, "librabbitmq": AMQP, "memory": AMQP,
     "redis": REDIS, "rediss": REDIS, "unix": REDIS, "redis+socket": REDIS, "sentinel": REDIS, "valkey": REDIS,
 }  # fmt: skip
+#: Result stores on servers that are neither simulated nor a file.
+_STORES_ELSEWHERE = frozenset((
+    "memcache", "memcached", "pylibmc", "pymemcache", "mongodb", "elasticsearch", "cassandra", "couchbase", "couchdb",
+    "cosmosdbsql", "riak", "consul", "dynamodb", "azureblockblob", "arangodb", "s3", "gs",
+))  # fmt: skip
 _PYAMQP = "kombu.transport.pyamqp:Transport"
 
 
@@ -83,6 +88,28 @@ def check_pool(worker: str, app: Any, conf: Mapping[str, Any] | None, options: M
                 f'simulated processes share. Use threads, as many at once: pool="threads" for this worker, or '
                 f'Simulation(app, settings={{"worker_pool": "threads"}})'
             )
+
+
+def check_store(app: Any, changed: Mapping[str, Any], allowed: Iterable[str]) -> None:
+    """Can this app's result store be had inside the simulation?
+
+    Args:
+        changed: settings that the simulation sets otherwise than the app does.
+        allowed: hosts to which real connections may be made; where there are some, a real store is meant.
+
+    Raises:
+        UnsupportedError: a store on a server that is not simulated.
+    """
+    named = str(changed.get("result_backend", app.conf.result_backend) or "")
+    kind, _, rest = named.partition("://")[0].partition("+")
+    if kind == "cache":
+        kind = rest or str(changed.get("cache_backend", app.conf.cache_backend) or "").partition("://")[0]
+    if kind in _STORES_ELSEWHERE and not list(allowed):
+        raise UnsupportedError(
+            f"the result store {kind} is not simulated; give another one in its place: "
+            'Simulation(app, backend="redis://"), or backend="cache+memory://". To use a real one, allow its host: '
+            'Simulation(app, allow=["HOST:PORT"])'
+        )
 
 
 def chatter(app: Any) -> frozenset[str]:

@@ -27,3 +27,20 @@ def test_a_pool_of_greenlets_is_refused_at_the_start(pool: str) -> None:
             Simulation(app, **options).open()
     with Simulation(app) as sim, pytest.raises(UnsupportedError, match="worker w2"):
         sim.start_worker("w2", pool=pool)
+
+
+@pytest.mark.parametrize(
+    "url", ["cache+memcached://cache:11211/", "mongodb://db/results", "dynamodb://@us-east-1", "s3"]
+)
+def test_a_result_store_that_is_not_simulated_is_refused_at_the_start(url: str) -> None:
+    app = Celery(broker="redis://", backend=url)
+    with pytest.raises(UnsupportedError, match=r'result store \w+ is not simulated.*backend="redis://"'):
+        Simulation(app).open()
+    in_settings = Celery(broker="redis://", backend="cache")
+    in_settings.conf.cache_backend = "memcached://cache:11211/"
+    with pytest.raises(UnsupportedError, match=r"result store memcached is not simulated.*allow="):
+        Simulation(in_settings).open()
+    with Simulation(app, workers=0, backend="redis://"):
+        assert app.backend.as_uri().startswith("redis://")
+    with Simulation(app, workers=0, allow=["cache:11211", "db"]):
+        pass  # a real one is meant
