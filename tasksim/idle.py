@@ -223,6 +223,7 @@ class Progress:
             "no task runs, no message is ready for a worker, unacknowledged or waiting for its ETA.",
             *self._workers(),
             *self._unfinished(),
+            *world.databases.waiting_for_commit(),
         ]
         return "\n".join(lines)
 

@@ -196,7 +196,8 @@ class Simulation(Processes, Patterns, Faults):
             return Facts(places=places, now=now)
         rows = world.queue_rows().values()
         own = {row.name: row.consumers for row in rows if not row.name.endswith("pidbox") and not row.exclusive}
-        return Facts(own, sorted(self.app.tasks) if self.app is not None else (), places, now)
+        tasks = sorted(self.app.tasks) if self.app is not None else ()
+        return Facts(own, tasks, places, now, world.databases.waiting_for_commit())
 
     def _begin(self) -> None:
         """The first simulated step: read the clock's start, and let the workers boot before it."""

@@ -32,7 +32,19 @@ from tasksim.network import amqp_seam
 from tasksim.network.redis import RedisServers
 from tasksim.network.redis_config import read_settings
 from tasksim.network.wire import Network
-from tasksim.patching import clock, coverage, databases, entropy, guard, names, notebook, sqlite, threads
+from tasksim.patching import (
+    clock,
+    coverage,
+    databases,
+    drivers,
+    entropy,
+    guard,
+    names,
+    notebook,
+    postgres,
+    sqlite,
+    threads,
+)
 from tasksim.patching.table import Patches, Row, find
 from tasksim.trace.log import Trace
 from tasksim.trace.recorder import Recorder
@@ -144,7 +156,9 @@ class World:
         self.watch = watch.Watch(self)
         self.recorder.serve(self.watch)
         self.watchdog = guard.Watchdog(self.kernel, self.limits.block)
-        self.databases = databases.Databases(self.driver, lambda: self.kernel.current)
+        self.watchdog.remedy = drivers.remedy
+        self.databases = databases.Databases(self.driver, lambda: self.kernel.current, self.kernel.fail)
+        self.postgres = postgres.Backends(self.kernel, self.gate, self.databases, self.clocks.time)
         self.locks = sqlite.Locks(self.kernel.sleep, self.gate.inside)
         self._directory: tempfile.TemporaryDirectory[str] | None = None
 
@@ -179,6 +193,7 @@ class World:
         self.patches.install(rows, self)
         for connection in self.databases.find_tests_own():
             self.locks.take_over(connection)
+        postgres.serve_psycopg2(self.patches, self.gate, self.postgres)
         names.replace_sleep(self.patches, self._sleep)
         if self.eager:
             self.patches.install(eager.ROWS, self)
@@ -208,7 +223,7 @@ class World:
         if redis or "kombu.transport.redis" in sys.modules:
             rows += kombu_redis_rows()
         rows += result_stores.rows(self.app, self._settings)  # imports what the others look for
-        rows += (*sqlite.rows(), *databases.rows(), *notebook.rows())
+        rows += (*sqlite.rows(), *postgres.rows(), *databases.rows(), *notebook.rows())
         for row in rows:
             if row.applies():
                 find(row.place)
@@ -298,6 +313,7 @@ class World:
             if self.watchdog.running:
                 steps.callback(self.watchdog.stop)
             steps.callback(self.locks.give_back)
+            steps.callback(self.postgres.end)
             steps.callback(self.databases.end)
             steps.callback(self._end_processes)
 

@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from tasksim.errors import UsageError
 from tasksim.kernel.process import Process, running_thread
 from tasksim.patching.table import Row
 
@@ -27,8 +28,10 @@ class Databases:
         engines_of_the_world: SQLAlchemy's, by URL, that all processes share and that end with the simulation.
     """
 
-    def __init__(self, driver: Process, running: Callable[[], Process]) -> None:
-        self._driver, self.running = driver, running
+    def __init__(
+        self, driver: Process, running: Callable[[], Process], fail: Callable[[BaseException], object]
+    ) -> None:
+        self._driver, self.running, self.fail = driver, running, fail
         self._opened: dict[Process, list[Any]] = {}
         self._blocks: dict[Process, list[Any]] = {}
         self._of_the_test: list[tuple[str, Any]] = []
@@ -38,7 +41,8 @@ class Databases:
 
     def opened(self, connection: Any) -> None:
         """The running process has opened a connection to a database."""
-        if self.running() is not self._driver:
+        tests_own = any(one.connection is connection for _, one in self._of_the_test)
+        if self.running() is not self._driver and not tests_own:
             self._opened.setdefault(self.running(), []).append(connection)
 
     def ended(self, process: Process) -> None:
@@ -81,8 +85,28 @@ class Databases:
 
     def entered(self, block: Any, wrapper: Any) -> None:
         """The running process has begun a transaction, or a savepoint, on a connection that is not its own."""
-        if self.is_anothers(wrapper):
-            self._blocks.setdefault(self.running(), []).append(block)
+        if not self.is_anothers(wrapper):
+            return
+        others = [process.name for process in self._blocks if process is not self.running() and self._blocks[process]]
+        self._blocks.setdefault(self.running(), []).append(block)
+        if others:
+            self.fail(UsageError(
+                f"{self.running().name} begins a transaction while {others[0]} is in the middle of one, and both are "
+                "savepoints of the one transaction in which the test runs (django_db, django.test.TestCase): each "
+                "would undo the other's. Give each process a connection of its own: "
+                "@pytest.mark.django_db(transaction=True), the fixture transactional_db, or TransactionTestCase"
+            ))  # fmt: skip
+
+    def waiting_for_commit(self) -> list[str]:
+        """What to say of on_commit callbacks that wait for a commit which never comes; nothing if there are none."""
+        count = sum(len(one.run_on_commit) for _, one in self.shared())
+        if not count:
+            return []
+        return [
+            f"{count} callback{'s' if count > 1 else ''} of transaction.on_commit (delay_on_commit) did not fire: "
+            "the test's transaction is never committed.",
+            "Use django_capture_on_commit_callbacks(execute=True), or @pytest.mark.django_db(transaction=True).",
+        ]
 
     def left(self, block: Any) -> None:
         """It is over."""

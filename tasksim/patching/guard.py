@@ -144,6 +144,9 @@ class Watchdog:
 
     Args:
         limit: real seconds that one step may take.
+
+    Attributes:
+        remedy: what to say besides of a step that blocks in this frame.
     """
 
     #: Interrupts a blocking call of the main thread; its default action is to be ignored.
@@ -153,6 +156,7 @@ class Watchdog:
         self._kernel, self._limit = kernel, limit
         self._over = _thread.allocate_lock()
         self.running = False
+        self.remedy: Callable[[Any], str] = lambda _: ""
         self._ident = _thread.get_ident()
         self._main = threading.current_thread() is threading.main_thread()
         self._old: Any = None
@@ -222,6 +226,8 @@ class Watchdog:
                 seen, since = kernel.steps, real_monotonic()
             elif real_monotonic() - since > self._limit:
                 since = real_monotonic()
+                if self._error is not None and sys.__stderr__ is not None:  # it waits in C, and does not come back
+                    print(f"tasksim: {self._error} It cannot be interrupted.", file=sys.__stderr__, flush=True)
                 self._end()
 
     def _end(self) -> None:
@@ -230,6 +236,7 @@ class Watchdog:
         self._error = BlockedForReal(
             f"a step of {self._kernel.current.name} has taken more than {self._limit:g} real seconds, at {place}. "
             "It blocks in the real world, or computes for that long: Limits(block=...) allows more."
+            + ("" if frame is None else self.remedy(frame))
         )
         if self._main:
             with contextlib.suppress(ProcessLookupError):

@@ -36,12 +36,14 @@ class Facts:
         tasks: names of the app's tasks.
         places: task id to the place in the user's code where its last error was raised.
         now: virtual seconds since the start; None if only the trace knows.
+        notes: sentences on what else did not happen that should have.
     """
 
     consumers: Mapping[str, int] | None = None
     tasks: Sequence[str] = ()
     places: Mapping[str, str] = field(default_factory=dict)
     now: float | None = None
+    notes: Sequence[str] = ()
 
 
 def failure(trace: Sequence[e.Event], facts: Facts | None = None) -> str:
@@ -52,7 +54,7 @@ def failure(trace: Sequence[e.Event], facts: Facts | None = None) -> str:
         facts: what is known besides.
     """
     facts = facts or Facts()
-    broken = what_broke(trace, facts) or [_nothing(trace)]
+    broken = [*facts.notes, *what_broke(trace, facts)] or [_nothing(trace)]
     if len(broken) > _MOST_BROKEN:
         hidden = len(broken) - _MOST_BROKEN + 1
         broken[_MOST_BROKEN - 1 :] = [f"... and {hidden} more"]

@@ -336,7 +336,11 @@ ROWS = (
         _restart_handler,
     ),
     Row("celery.platforms:set_process_title", _OTHERS, lambda _: lambda *_, **__: None),
-    Row("celery.fixups.django:DjangoWorkerFixup._maybe_close_db_fd", _OTHERS, lambda _: lambda *_: None),
+    Row(
+        "celery.fixups.django:DjangoWorkerFixup._maybe_close_db_fd",
+        "a forked child closes its parent's descriptors; here it has connections of its own, or shares the test's",
+        lambda _: lambda *_: None,
+    ),
     _same("celery.app.task:Task.__call__"),
     _same("celery.app.trace:trace_task_ret"),
 )

@@ -11,7 +11,7 @@ from site1.celery import app
 
 from tasksim import Simulation, compare_eager
 
-in_file = pytest.mark.skipif(os.environ["DATABASE"] != "file", reason="in memory SQLite locks whole tables")
+in_file = pytest.mark.skipif(os.environ["DATABASE"] == "memory", reason="in memory SQLite locks whole tables")
 
 
 @pytest.fixture

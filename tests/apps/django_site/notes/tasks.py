@@ -32,3 +32,27 @@ def count():
 def mark(pk):
     Note.objects.filter(pk=pk).update(text="marked")
     return time.time()
+
+
+@shared_task
+def say_so_at_the_commit(pk):
+    with transaction.atomic():
+        Note.objects.filter(pk=pk).update(text="said")
+        mark.delay_on_commit(pk)
+
+
+@shared_task
+def lock_both(first, second):
+    with transaction.atomic():
+        for pk in (first, second):
+            Note.objects.select_for_update().get(pk=pk)
+            time.sleep(2)
+
+
+@shared_task
+def locked(pk, seconds=5):
+    with transaction.atomic():
+        note = Note.objects.select_for_update().get(pk=pk)
+        time.sleep(seconds)
+        note.done += 1
+        note.save()
