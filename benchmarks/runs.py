@@ -320,7 +320,7 @@ RUNS: dict[str, Callable[..., Numbers]] = {
     function.__name__: function
     for function in (
         simulated, contrib, simulated_redis, contrib_redis, own_share, retry_simulated, retry_contrib, fresh_world,
-        queued, eta, leaked, plugin,
+        beat, queued, eta, leaked, plugin,
     )
 }  # fmt: skip
 

@@ -40,6 +40,7 @@ def test_an_unknown_benchmark_is_refused(capsys):
         ("fresh_world", {"repeats": 1}, "ms"),
         ("simulated", {"tasks": 20}, "cpu"),
         ("queued", {"tasks": 20}, "per_task"),
+        ("beat", {"hours": 1}, "seconds"),
     ],
 )
 def test_a_run_in_a_process_of_its_own_gives_its_number(run, options, expected):
