@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import bdb
 import contextlib
 import ctypes
 import os
@@ -129,7 +130,18 @@ def _fork(world: Any) -> object:
     return fork
 
 
+def _set_trace(world: Any) -> object:
+    real, watchdog = bdb.Bdb.set_trace, world.watchdog
+
+    def set_trace(self: Any, frame: Any = None, *arguments: Any) -> Any:
+        watchdog.debugged = True
+        return real(self, frame or sys._getframe(1), *arguments)
+
+    return set_trace
+
+
 ROWS = (
+    Row("bdb:Bdb.set_trace", "a person at a debugger may take as long as it takes", _set_trace),
     Row(
         "socket:socket.connect", "no connection leaves the process unless it is allowed", _connect("connect"), new=True
     ),
@@ -147,6 +159,7 @@ class Watchdog:
 
     Attributes:
         remedy: what to say besides of a step that blocks in this frame.
+        debugged: `breakpoint()` was called; from then on nothing is too slow.
     """
 
     #: Interrupts a blocking call of the main thread; its default action is to be ignored.
@@ -155,8 +168,8 @@ class Watchdog:
     def __init__(self, kernel: Kernel, limit: float) -> None:
         self._kernel, self._limit = kernel, limit
         self._over = _thread.allocate_lock()
-        self.running = False
         self.remedy: Callable[[Any], str] = lambda _: ""
+        self.running = self.debugged = False
         self._ident = _thread.get_ident()
         self._main = threading.current_thread() is threading.main_thread()
         self._old: Any = None
@@ -222,7 +235,7 @@ class Watchdog:
         seen, since = -1, real_monotonic()
         while not over.acquire(timeout=min(1.0, self._limit / 4)):
             running = kernel.current is not kernel.driver
-            if kernel.steps != seen or not running:
+            if kernel.steps != seen or not running or self.debugged:
                 seen, since = kernel.steps, real_monotonic()
             elif real_monotonic() - since > self._limit:
                 since = real_monotonic()

@@ -1,0 +1,147 @@
+"""Around Celery: asyncio and FastAPI, results waited for inside tasks, an old and a new release at one time."""
+
+from __future__ import annotations
+
+import asyncio
+import bdb
+import sys
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.result import allow_join_result
+
+from tasksim import Limits, Simulation
+from tasksim.patching.clock import real_monotonic
+
+
+def test_asyncio_inside_a_task_waits_in_virtual_time(app: Celery) -> None:
+    @app.task(shared=False)
+    def gather(count: int) -> list[int]:
+        async def one(number: int) -> int:
+            await asyncio.sleep(60 - number)
+            return number
+
+        async def all_of_them() -> list[int]:
+            return list(await asyncio.gather(*(one(number) for number in range(count))))
+
+        return asyncio.run(all_of_them())
+
+    with Simulation(app) as sim:
+        assert gather.delay(3).get() == [0, 1, 2]
+        assert sim.now == pytest.approx(60, abs=0.6)
+
+
+def test_a_task_that_waits_for_a_result_is_told_so(app: Celery) -> None:
+    @app.task(shared=False)
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    @app.task(shared=False)
+    def outer(allowed: bool) -> int:
+        if not allowed:
+            return add.delay(1, 2).get()
+        with allow_join_result():
+            return add.delay(1, 2).get()
+
+    with Simulation(app, concurrency=2):
+        with pytest.raises(RuntimeError, match=r"Never call result.get\(\) within a task!"):
+            outer.delay(False).get()
+        assert outer.delay(True).get(timeout=10) == 3
+
+
+class Debugger(bdb.Bdb):
+    """Stops once, as long as a person thinks, and goes on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped_in: list[str] = []
+
+    def user_line(self, frame: Any) -> None:
+        self.stopped_in.append(frame.f_code.co_name)
+        until = real_monotonic() + 0.6
+        while real_monotonic() < until:
+            pass
+        self.set_continue()
+
+
+def test_a_breakpoint_in_a_task_may_take_its_time(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    debugger = Debugger()
+    monkeypatch.setattr(sys, "breakpointhook", lambda: debugger.set_trace(sys._getframe(1)))
+
+    @app.task(shared=False)
+    def work(number: int) -> int:
+        breakpoint()
+        return number + 1
+
+    before = sys.gettrace()
+    try:
+        with Simulation(app, limits=Limits(block=0.2)):
+            assert work.delay(1).get(timeout=10) == 2
+    finally:
+        sys.settrace(before)
+    assert debugger.stopped_in == ["work"]
+
+
+def release(broker: str, version: int) -> Celery:
+    """The application as it is in one release: the new one has one task more, and another result."""
+    app = Celery("shop", broker=broker, backend="redis://", set_as_current=False)
+
+    @app.task(name="shop.price", shared=False)
+    def price() -> int:
+        return 10 * version
+
+    if version == 2:
+
+        @app.task(name="shop.refund", shared=False)
+        def refund() -> str:
+            return "refunded"
+
+    return app
+
+
+def test_an_old_and_a_new_release_run_at_one_time(broker: str) -> None:
+    new = release(broker, 2)
+    with Simulation(new, workers=0) as sim:
+        sim.start_worker("old", app=lambda: release(broker, 1), wait=True)
+        assert new.send_task("shop.price").get(timeout=10) == 10
+        lost = new.send_task("shop.refund")  # published by the new client, taken by the old worker
+        sim.run()
+        assert [one.task for one in sim.trace.where("TaskUnknown", task_id=lost)] == ["shop.refund"]
+        sim.start_worker("new", wait=True)
+        sim.stop(worker="old")
+        sim.run()
+        assert new.send_task("shop.refund").get(timeout=10) == "refunded"
+        assert new.send_task("shop.price").get(timeout=10) == 20
+
+
+def test_fastapi_publishes_and_tells_the_state(app: Celery) -> None:
+    fastapi = pytest.importorskip("fastapi")
+
+    @app.task(shared=False)
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    api = fastapi.FastAPI()
+
+    @api.post("/sums")
+    async def start(x: int, y: int) -> dict[str, str]:
+        return {"id": add.apply_async((x, y), countdown=30).id}
+
+    @api.get("/sums/{task_id}")
+    async def look(task_id: str) -> dict[str, Any]:
+        result = app.AsyncResult(task_id)
+        return {"state": result.state, "result": result.result if result.successful() else None}
+
+    async def ask(method: str, url: str) -> Any:
+        import httpx
+
+        transport = httpx.ASGITransport(app=api)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+            return (await client.request(method, url)).json()
+
+    with Simulation(app) as sim:
+        task_id = asyncio.run(ask("POST", "/sums?x=1&y=2"))["id"]
+        assert asyncio.run(ask("GET", f"/sums/{task_id}")) == {"state": "PENDING", "result": None}
+        sim.run()
+        assert asyncio.run(ask("GET", f"/sums/{task_id}")) == {"state": "SUCCESS", "result": 3}
