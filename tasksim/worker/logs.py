@@ -115,6 +115,7 @@ class Logs:
         self._levels: dict[logging.Logger, tuple[int, int]] = {}
         self._stamp = Stamp()
         task_logger.handlers.insert(0, self._stamp)
+        task_logger.propagate = True  # a set-up of Celery's, before the simulation, may have ended its way here
         world.patches.on_restore(self._restore)
 
     def set_up(self, real: Callable[..., Any], log: Any, loglevel: Any, logfile: Any, options: dict[str, Any]) -> Any:

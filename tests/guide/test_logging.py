@@ -17,6 +17,14 @@ from tasksim import Simulation
 logger = get_task_logger(__name__)
 
 
+@pytest.fixture(autouse=True)
+def levels_as_in_a_fresh_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests run Celery's own set-up in this process, which lasts."""
+    monkeypatch.setattr(logging.getLogger(), "level", logging.WARNING)
+    monkeypatch.setattr(logging.getLogger("celery.task"), "level", logging.NOTSET)
+    logging.Logger.manager._clear_cache()  # type: ignore[attr-defined]
+
+
 def add_to(app: Celery) -> Any:
     @app.task(shared=False)
     def add(x: int, y: int) -> int:
