@@ -22,6 +22,7 @@ def levels_as_in_a_fresh_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other tests run Celery's own set-up in this process, which lasts."""
     monkeypatch.setattr(logging.getLogger(), "level", logging.WARNING)
     monkeypatch.setattr(logging.getLogger("celery.task"), "level", logging.NOTSET)
+    monkeypatch.setattr(logging.getLogger("celery.task"), "handlers", [])
     logging.Logger.manager._clear_cache()  # type: ignore[attr-defined]
 
 
