@@ -34,6 +34,10 @@ WARM = 200
 MEMORY = "memory://", "cache+memory://"
 RABBITMQ = "amqp://", "cache+memory://"
 
+#: Pool processes of the simulated worker: Celery's default on a machine with so many processors. The contrib worker
+#: runs its tasks in one thread; it has no pool whose size could be set.
+PROCESSES = 8
+
 Numbers = dict[str, float]
 
 _running: list[contextlib.AbstractContextManager[Any]] = []
@@ -77,7 +81,7 @@ def _simulated(broker: str, backend: str, tasks: int) -> Numbers:
     from tasksim import Simulation
 
     app = make_app(broker, backend)
-    with Simulation(app):
+    with Simulation(app, concurrency=PROCESSES):
         _publish_to_result(app, WARM)
         return _publish_to_result(app, tasks)
 
@@ -146,7 +150,7 @@ def own_share(tasks: int = 3000) -> Numbers:
     from tasksim import Simulation
 
     app = make_app(*RABBITMQ)
-    with Shares() as shares, Simulation(app):
+    with Shares() as shares, Simulation(app, concurrency=PROCESSES):
         _publish_to_result(app, WARM)
         shares.samples.clear()
         _publish_to_result(app, tasks)

@@ -7,6 +7,8 @@ from importlib.metadata import entry_points
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import loggers
+
 # No test is a timed one: a loaded machine must not fail it.
 settings.register_profile("tasksim", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tasksim")
@@ -21,6 +23,13 @@ def as_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pytest inside a test prints what it prints for a person; what it prints on a CI server is asked for."""
     for name in ("CI", "BUILD_NUMBER"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def loggers_stay_as_they_were() -> Iterator[None]:
+    """Celery's set-up of logging in the test's own process (drop-in, real workers) must not reach other tests."""
+    with loggers.as_before():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -35,6 +35,7 @@ class Agenda:
         monotonic: what programs take for a monotonic clock, in seconds; kept at hand as well.
         looks: how often somebody has looked at the clock within the present step.
         free_looks: how many of these cost nothing.
+        ready, urgent_ones: entries of this instant; for the kernel's loop, which takes the only one without a call.
     """
 
     __slots__ = (
@@ -44,14 +45,14 @@ class Agenda:
         "_monotonic_ns",
         "_monotonic_offset",
         "_origin_ns",
-        "_ready",
         "_serial",
-        "_urgent",
         "free_looks",
         "looks",
         "monotonic",
         "now_ns",
+        "ready",
         "seconds",
+        "urgent_ones",
     )
 
     def __init__(self, choice: Choice) -> None:
@@ -60,8 +61,8 @@ class Agenda:
         self.seconds = self.monotonic = 0.0
         self.free_looks = FREE_LOOKS
         self._heap: list[Entry] = []
-        self._ready: deque[Entry] = deque()
-        self._urgent: deque[Entry] = deque()
+        self.ready: deque[Entry] = deque()
+        self.urgent_ones: deque[Entry] = deque()
         self._serial = 0
         self._cancelled = 0
         self._choose: Callable[[int], int] | None = choice.stream("order").below if choice.seed else None
@@ -86,7 +87,7 @@ class Agenda:
         self._serial += 1
         entry: Entry = [due_ns, self._serial, function, args]
         if due_ns <= self.now_ns:
-            self._ready.append(entry)
+            self.ready.append(entry)
         else:
             heapq.heappush(self._heap, entry)
         return entry
@@ -95,13 +96,13 @@ class Agenda:
         """Call `function(*args)` at this very instant, after what runs now."""
         self._serial += 1
         entry: Entry = [self.now_ns, self._serial, function, args]
-        self._ready.append(entry)
+        self.ready.append(entry)
         return entry
 
     def urgent(self, function: Callable[..., object], *args: object) -> None:
         """Call `function(*args)` before any other candidate, as soon as what runs now parks."""
         self._serial += 1
-        self._urgent.append([self.now_ns, self._serial, function, args])
+        self.urgent_ones.append([self.now_ns, self._serial, function, args])
 
     def look(self) -> int:
         """The time, for a program that asks.
@@ -127,9 +128,9 @@ class Agenda:
     def pop(self) -> Entry | None:
         """The next candidate of this instant, or None when all of it has been done."""
         self.looks = 0
-        if self._urgent:
-            return self._urgent.popleft()
-        ready = self._ready
+        if self.urgent_ones:
+            return self.urgent_ones.popleft()
+        ready = self.ready
         while ready:
             if self._choose is None or len(ready) == 1:
                 entry = ready.popleft()
@@ -153,7 +154,7 @@ class Agenda:
         """Move the clock to `due_ns` and make what is due then the candidates."""
         due_ns = max(due_ns, self.now_ns)
         self._set(due_ns)
-        heap, ready = self._heap, self._ready
+        heap, ready = self._heap, self.ready
         while heap and heap[0][0] <= due_ns:
             entry = heapq.heappop(heap)
             if entry[_FUNCTION] is None:
@@ -164,5 +165,5 @@ class Agenda:
     def clear(self) -> None:
         """Forget everything: the end of a world."""
         self._heap.clear()
-        self._ready.clear()
-        self._urgent.clear()
+        self.ready.clear()
+        self.urgent_ones.clear()

@@ -114,8 +114,12 @@ class Logs:
         self._ends: dict[logging.Logger, Group] = {}
         self._levels: dict[logging.Logger, tuple[int, int]] = {}
         self._stamp = Stamp()
+        if not task_logger.propagate:
+            # A set-up of Celery's, before the simulation, has ended the way here, and pytest has put its handlers here,
+            # too. They are on the root as well; nothing is to be heard twice.
+            task_logger.handlers[:] = [each for each in task_logger.handlers if each not in logging.root.handlers]
+            task_logger.propagate = True
         task_logger.handlers.insert(0, self._stamp)
-        task_logger.propagate = True  # a set-up of Celery's, before the simulation, may have ended its way here
         world.patches.on_restore(self._restore)
 
     def set_up(self, real: Callable[..., Any], log: Any, loglevel: Any, logfile: Any, options: dict[str, Any]) -> Any:

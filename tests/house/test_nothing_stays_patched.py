@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.util
 import os
 import sys
 import threading
@@ -22,6 +23,7 @@ from tasksim.errors import PatchMissing, TasksimError, UnsupportedError
 from tasksim.patching import clock
 from tasksim.patching.table import Patches, Row, current_value, find
 from tasksim.world import ROWS, kombu_redis_rows, redis_rows
+from tests import loggers
 from tests.house import snapshot
 
 AMQP, REDIS = "amqp://", "redis://127.0.0.1:6379/0"
@@ -36,11 +38,12 @@ LEFT_BY_OWN_WORKERS: dict[snapshot.Path, str] = {
     ("celery.worker.state", "all_total_count", "contents"): _COUNTED,
     ("celery.worker.heartbeat", "all_total_count", "contents"): _COUNTED,
     ("celery._state", "_apps"): "what never ended holds its app",
-    **dict.fromkeys(
+}
+if importlib.util.find_spec("tblib") is not None:
+    LEFT_BY_OWN_WORKERS |= dict.fromkeys(
         ((f"{package}.{_DISPATCH_TABLE[0]}", *_DISPATCH_TABLE[1:]) for package in ("multiprocessing", "billiard")),
         "Celery's test worker lets tracebacks be pickled",
-    ),
-}
+    )
 
 
 def make_app(broker: str, backend: str = BACKEND, **settings: object) -> Celery:
@@ -130,10 +133,11 @@ def _is_leftover(path: snapshot.Path, known: Iterable[snapshot.Path]) -> bool:
 @pytest.fixture(scope="module", autouse=True)
 def _imported() -> Iterator[None]:
     """Modules that Celery imports on the way, and their caches, are there."""
-    for broker in (AMQP, REDIS):
-        live(broker)
-        dropped_in(broker)
-    yield
+    with loggers.as_before():
+        for broker in (AMQP, REDIS):
+            live(broker)
+            dropped_in(broker)
+        yield
     gc.collect()
     gc.freeze()  # what a hundred simulations have left need not be looked through in the tests that follow
 
