@@ -77,11 +77,11 @@ def _publish_to_result(app: Celery, count: int) -> Numbers:
 # --- throughput
 
 
-def _simulated(broker: str, backend: str, tasks: int) -> Numbers:
+def _simulated(broker: str, backend: str, tasks: int, **options: Any) -> Numbers:
     from tasksim import Simulation
 
     app = make_app(broker, backend)
-    with Simulation(app, concurrency=PROCESSES):
+    with Simulation(app, **options):
         _publish_to_result(app, WARM)
         return _publish_to_result(app, tasks)
 
@@ -97,7 +97,7 @@ def _contrib(broker: str, backend: str, tasks: int) -> Numbers:
 
 def simulated(tasks: int = 3000) -> Numbers:
     """Small tasks from publish to result, RabbitMQ's rules, tracing on."""
-    return _simulated(*RABBITMQ, tasks)
+    return _simulated(*RABBITMQ, tasks, concurrency=PROCESSES)
 
 
 def contrib(tasks: int = 3000) -> Numbers:

@@ -20,7 +20,7 @@ class Faults(ServerFaults):
         when: Pattern | None = None,
     ) -> None:  # fmt: skip
         """SIGKILL to a worker with all its pool processes, to the pool process that runs a task, or to a beat."""
-        if [worker, task, beat].count(None) != 2:
+        if sum(one is not None for one in (worker, task, beat)) != 1:
             raise UsageError("kill: give worker=NAME or task=TASK_OR_RESULT or beat=NAME")
         if beat is not None:
             self._fault("kill", beat, lambda: self._world.hosts.kill_beat(beat), at, when)

@@ -207,6 +207,8 @@ def test_message_signing(broker: str, tmp_path: Path) -> None:
     def signed_add(x: int, y: int) -> int:
         return x + y
 
+    registry = serialization.registry
+    default = registry._default_content_type, registry._default_content_encoding, registry._default_encode
     try:
         app.setup_security()
         with Simulation(app) as sim:
@@ -217,7 +219,8 @@ def test_message_signing(broker: str, tmp_path: Path) -> None:
     finally:
         serialization.unregister("auth")
         serialization.enable_insecure_serializers()
-        serialization.registry._disabled_content_types.clear()
+        registry._disabled_content_types.clear()
+        registry._default_content_type, registry._default_content_encoding, registry._default_encode = default
 
 
 def signing_pair(folder: Path) -> tuple[Path, Path]:

@@ -95,6 +95,11 @@ class TestReplies:
         assert "KeyError('fly')" in reply["w1@sim"]["error"]
 
 
+def of_this_app(registered: dict[str, list[str]]) -> list[str]:
+    """What w1 tells of the tasks made here; tasks shared by modules that other tests import are every app's."""
+    return [one for one in registered["w1@sim"] if one.startswith("tasks.")]
+
+
 class TestInspect:
     """`app.control.inspect()` in full."""
 
@@ -132,10 +137,10 @@ class TestInspect:
     def test_registered_with_attributes(self, app: Celery) -> None:
         with Simulation(app, workers=1):
             i = app.control.inspect()
-            assert i.registered() == {"w1@sim": ["tasks.add", "tasks.sleep [rate_limit=100/m]"]}
-            assert i.registered("max_retries") == {
-                "w1@sim": ["tasks.add [max_retries=3]", "tasks.sleep [max_retries=3]"]
-            }
+            assert of_this_app(i.registered()) == ["tasks.add", "tasks.sleep [rate_limit=100/m]"]
+            assert of_this_app(i.registered("max_retries")) == [
+                "tasks.add [max_retries=3]", "tasks.sleep [max_retries=3]",
+            ]  # fmt: skip
 
     def test_stats(self, app: Celery, broker: str) -> None:
         with Simulation(app, workers=1, concurrency=3) as sim:

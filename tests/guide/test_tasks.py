@@ -169,7 +169,7 @@ def test_options_of_the_decorator_are_attributes_that_hold(app: Celery) -> None:
             result.get()
         assert sim.trace.of(result).delays == pytest.approx([7], abs=0.1)
         assert "STARTED" in sim.trace.of(result).states
-        assert app.control.inspect().registered("rate_limit")["w1@sim"] == ["tasks.opt [rate_limit=30/m]"]
+        assert "tasks.opt [rate_limit=30/m]" in app.control.inspect().registered("rate_limit")["w1@sim"]
 
 
 def test_typing_checks_arguments_where_the_task_is_called(app: Celery) -> None:
