@@ -39,7 +39,7 @@ def _directly(place: str) -> Callable[[World], object]:
 
 
 def _now(world: World) -> object:
-    real, gate, look = base.Celery.now, world.gate, world.kernel.agenda.look
+    real, gate, clocks = base.Celery.now, world.gate, world.clocks
     # Not one of freezegun's, which shows its own time.
     theirs = next(one for one in datetime.datetime.__mro__ if type(one) is type)
     answer: tuple[int, Any, Any] = 0, None, None
@@ -49,7 +49,8 @@ def _now(world: World) -> object:
         if not gate.inside() or base.datetime is not theirs or is_travelling():
             present: datetime.datetime = real(self)
             return present
-        instant_ns, zone = look(), vars(self).get("timezone")
+        # The time of day: a clock that jumps shows another one at the same instant.
+        instant_ns, zone = clocks.epoch_ns + clocks.now_ns(), vars(self).get("timezone")
         if answer[0] != instant_ns or answer[1] is not zone or zone is None:
             answer = instant_ns, zone, real(self)
         shown: datetime.datetime = answer[2]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tasksim.broker.servers import AmqpServers
 from tasksim.events import Event, Often
 from tasksim.kernel.loop import Kernel
+from tasksim.patching.clock import Clocks
 from tasksim.patching.databases import Databases
 from tasksim.patching.guard import Gate
 from tasksim.patching.table import Patches
@@ -29,6 +30,7 @@ class World(Protocol):
     Attributes:
         app: the user's app.
         gate: says who is inside.
+        clocks: what programs are shown for the time.
         amqp: the RabbitMQ servers.
         record: puts an event into the trace.
         record_often: the same, for those that every task has.
@@ -45,6 +47,7 @@ class World(Protocol):
     kernel: Kernel
     unix: Unix
     gate: Gate
+    clocks: Clocks
     amqp: AmqpServers
     patches: Patches
     record: Callable[[Event], None]

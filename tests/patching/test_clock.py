@@ -349,6 +349,9 @@ def test_celerys_own_now_is_virtual_at_each_instant_and_follows_who_freezes_it(z
             assert now == app.now() == datetime.now(UTC)
             assert now.utcoffset() == timedelta(hours=0 if zone == "UTC" else 1)
             sim.advance(0.5)
+        before = app.now()
+        sim.jump_clock(60)
+        assert app.now() == datetime.now(UTC) == before + timedelta(minutes=1)
         with freezegun.freeze_time("2030-06-01 12:00:00"):
             assert app.now() == datetime(2030, 6, 1, 12, tzinfo=UTC)
         assert app.now() == datetime.now(UTC) != now
