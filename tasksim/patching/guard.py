@@ -69,10 +69,10 @@ class Gate:
             if name in self._allowed:
                 self._allowed.add(address)
 
-    def refuse(self, target: str) -> ConnectionRefused:
-        """The error for a connection that may not be made."""
+    def refuse(self, target: str, what: str = "connect to") -> ConnectionRefused:
+        """The error for a connection that may not be made, or for a datagram that may not be sent."""
         return ConnectionRefused(
-            f"{self._kernel.current.name} wants to connect to {target}, outside of the simulation. "
+            f"{self._kernel.current.name} wants to {what} {target}, outside of the simulation. "
             f'If it really should, allow it: Simulation(..., allow=["{target}"]) or '
             f'@pytest.mark.tasksim(allow=["{target}"])'
         )
@@ -99,6 +99,43 @@ def _connect(name: str) -> Callable[[Any], object]:
     return make
 
 
+def _send(name: str, position: int) -> Callable[[Any], object]:
+    def make(world: Any) -> object:
+        real, gate = getattr(socket.socket, name), world.gate
+
+        def send(self: Any, *arguments: Any) -> Any:
+            # `sendto(data, address)` and `sendto(data, flags, address)`; `sendmsg` has it in the fourth place.
+            address = arguments[-1] if len(arguments) >= position else None
+            if address is not None and gate.inside():
+                host, port, target = _target(address)
+                if not gate.allows(host, port):
+                    raise gate.refuse(target, "send to")
+            return real(self, *arguments)
+
+        return send
+
+    return make
+
+
+def _local(name: Any) -> bool:
+    return name in _LOOPBACK or name == socket.gethostname()
+
+
+def _gethost(function: str) -> Callable[[Any], object]:
+    def make(world: Any) -> object:
+        real, gate = getattr(socket, function), world.gate
+
+        def ask(host: Any) -> Any:
+            name = host.decode() if isinstance(host, bytes) else host
+            if gate.inside() and not _local(name) and not gate.allows(name, None):
+                raise gate.refuse(str(name))
+            return real(host)
+
+        return ask
+
+    return make
+
+
 def _getaddrinfo(world: Any) -> object:
     real, gate = socket.getaddrinfo, world.gate
 
@@ -106,7 +143,7 @@ def _getaddrinfo(world: Any) -> object:
         if not gate.inside():
             return real(host, port, *arguments, **options)
         name = host.decode() if isinstance(host, bytes) else host
-        if name not in _LOOPBACK and not gate.allows(name, port):
+        if not _local(name) and not gate.allows(name, port):
             raise gate.refuse(f"{name}:{port}" if port else str(name))
         found = real(host, port, *arguments, **options)
         if gate.allows(name, port):
@@ -146,7 +183,12 @@ ROWS = (
         "socket:socket.connect", "no connection leaves the process unless it is allowed", _connect("connect"), new=True
     ),
     Row("socket:socket.connect_ex", "as above", _connect("connect_ex"), new=True),
+    Row("socket:socket.sendto", "nor does a datagram, which needs no connection", _send("sendto", 2), new=True),
+    Row("socket:socket.sendmsg", "as above", _send("sendmsg", 4), new=True),
     Row("socket:getaddrinfo", "as above: not even to ask for an address", _getaddrinfo),
+    Row("socket:gethostbyname", "as above", _gethost("gethostbyname")),
+    Row("socket:gethostbyname_ex", "as above", _gethost("gethostbyname_ex")),
+    Row("socket:gethostbyaddr", "as above", _gethost("gethostbyaddr")),
     Row("os:fork", "a real fork would copy the test and all simulated processes", _fork),
 )
 

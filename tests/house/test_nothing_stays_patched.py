@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
-from celery import Celery
+from celery import Celery, _state
 from celery.contrib.testing.app import setup_default_app
 from celery.contrib.testing.worker import start_worker
 
@@ -145,6 +145,8 @@ def _imported() -> Iterator[None]:
 @pytest.mark.parametrize("broker", [AMQP, REDIS], ids=["amqp", "redis"])
 @pytest.mark.parametrize("life", LIVES, ids=lambda life: life.__name__)
 def test_everything_is_as_before(life: Callable[[str], None], broker: str) -> None:
+    if _state.default_app is not None:  # a worker in the test's process reads its settings, as in life: read them now
+        assert _state.default_app.conf
     gc.collect()
     before = snapshot.take()
     life(broker)

@@ -52,6 +52,66 @@ def test_a_task_may_not_connect_either() -> None:
         task.delay(port).get()
 
 
+@contextlib.contextmanager
+def hearing() -> Iterator[tuple[socket.socket, int]]:
+    """A real socket that takes datagrams, and its port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(5)
+        yield server, server.getsockname()[1]
+
+
+def send(method: str, port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        if method == "sendto":
+            client.sendto(b"1|c", ("127.0.0.1", port))
+        elif method == "sendto with flags":
+            client.sendto(b"1|c", 0, ("127.0.0.1", port))
+        else:
+            client.sendmsg([b"1", b"|c"], [], 0, ("127.0.0.1", port))
+
+
+DATAGRAMS = ["sendto", "sendto with flags", "sendmsg"]
+
+
+@pytest.mark.parametrize("method", DATAGRAMS)
+def test_a_datagram_is_refused_as_a_connection_is(method: str) -> None:
+    with (
+        hearing() as (_, port),
+        Simulation(make_app(), workers=0),
+        pytest.raises(ConnectionRefused, match=rf'wants to send to .*allow=\["127.0.0.1:{port}"\]'),
+    ):
+        send(method, port)
+
+
+@pytest.mark.parametrize("method", DATAGRAMS)
+def test_an_allowed_datagram_is_sent(method: str) -> None:
+    with hearing() as (server, port), Simulation(make_app(), workers=0, allow=[f"127.0.0.1:{port}"]):
+        send(method, port)
+        assert server.recv(10) == b"1|c"
+
+
+def test_a_pair_of_sockets_within_the_process_is_nobodys_business() -> None:
+    with Simulation(make_app(), workers=0):
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with one, other:
+            one.sendmsg([b"hello"])
+            assert other.recv(10) == b"hello"
+
+
+@pytest.mark.parametrize("ask", [socket.gethostbyname, socket.gethostbyname_ex, socket.gethostbyaddr])
+def test_nobody_is_asked_for_an_address(ask: Any) -> None:
+    name = ask.__name__
+    with Simulation(make_app(), workers=0), pytest.raises(ConnectionRefused, match=r"api\.example"):
+        getattr(socket, name)("api.example")
+
+
+def test_the_machine_may_ask_for_itself() -> None:
+    with Simulation(make_app(), workers=0):
+        assert socket.gethostbyname("localhost") == "127.0.0.1"
+        assert socket.getfqdn("localhost")
+
+
 @pytest.mark.parametrize("allow", ["127.0.0.1", "127.0.0.1:{port}"])
 def test_an_allowed_one_is_made_for_real(allow: str) -> None:
     app = make_app()
