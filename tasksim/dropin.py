@@ -35,7 +35,7 @@ class DropIn(Simulation):
         versions = {"rabbitmq": rabbitmq, "redis": redis}
         check_arguments(seed, None, versions)
         self.app, self.seed = None, seed
-        self._workers, self._concurrency, self._beat = {}, None, False
+        self._workers, self._concurrency, self._queues, self._beat = {}, None, None, False
         self._world = World(
             None, seed=seed, limits=limits or Limits(), allow=allow, start=start, cells=cells, settings={},
             versions=versions,

@@ -62,6 +62,15 @@ def _worker_options(workers: Workers) -> dict[str, dict[str, Any]]:
     return {str(name): {} for name in workers}
 
 
+def _queue_names(queues: str | Iterable[str] | None) -> list[str] | None:
+    if queues is None:
+        return None
+    names = [name.strip() for name in queues.split(",")] if isinstance(queues, str) else list(queues)
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise UsageError(f'queues={queues!r}: give names, as a list or as `celery worker -Q` has them: "mail,celery"')
+    return names
+
+
 def check_broker(broker: object) -> None:
     """Is this one URL?
 
@@ -105,7 +114,8 @@ class Simulation(Processes, Patterns, Faults):
 
     def __init__(
         self, app: Any, *, workers: Workers = 1, concurrency: int | None = None, seed: int = 0, start: Any = None,
-        broker: str | None = None, backend: str | None = None, rabbitmq: str = "4.1", redis: str = "7.2",
+        queues: str | Iterable[str] | None = None, broker: str | None = None, backend: str | None = None,
+        rabbitmq: str = "4.1", redis: str = "7.2",
         beat: bool = False, allow: Iterable[str] = (), cells: Iterable[str] = (), limits: Limits | None = None,
         settings: Mapping[str, Any] | None = None, mode: str = "broker", memory: Curve | None = None,
         redis_config: Mapping[str, object] | None = None,
@@ -116,6 +126,7 @@ class Simulation(Processes, Patterns, Faults):
         check_arguments(seed, concurrency, {"rabbitmq": rabbitmq, "redis": redis})
         self.app = load_app(app)
         self._workers, self._concurrency, self._beat = _worker_options(workers), concurrency, beat
+        self._queues = _queue_names(queues)
         changed = dict(settings or {})
         if broker is not None:
             changed["broker_url"] = broker

@@ -47,6 +47,7 @@ class Processes(Timing):
     """Workers, beat, and scripts."""
 
     _concurrency: int | None
+    _queues: list[str] | None
 
     @property
     def workers(self) -> Mapping[str, WorkerHandle]:
@@ -58,6 +59,8 @@ class Processes(Timing):
         """Start a worker; see the API page for the options."""
         self._ensure_begun()
         options.setdefault("concurrency", self._concurrency)
+        if self._queues is not None and options.get("queues") is None:
+            options["queues"] = self._queues
         start = options.pop("start", None)
         at = start if at is None else at
         if options.get("beat"):

@@ -173,7 +173,12 @@ def _waiting(life: Life, facts: Facts) -> str:
     if facts.consumers is None or facts.consumers.get(life.queue):
         return text
     others = sorted(name for name, count in facts.consumers.items() if count)
-    return f"{text}; no worker consumes that queue" + (f" (they consume {', '.join(others)})" if others else "")
+    if not others:
+        return f"{text}; no worker consumes that queue"
+    remedy = ",".join([*others, life.queue])
+    return (
+        f'{text}; no worker consumes that queue (they consume {", ".join(others)}; with queues="{remedy}" they would)'
+    )
 
 
 def _taken(life: Life, retried: e.Retried | None) -> str:

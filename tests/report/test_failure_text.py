@@ -49,7 +49,10 @@ def test_a_task_whose_process_was_killed_is_lost_and_so_is_its_worker() -> None:
     [
         (None, ""),
         ({"celery": 1}, ""),
-        ({"celery": 0, "mail": 2}, "; no worker consumes that queue (they consume mail)"),
+        (
+            {"celery": 0, "mail": 2},
+            '; no worker consumes that queue (they consume mail; with queues="mail,celery" they would)',
+        ),
         ({"celery": 0}, "; no worker consumes that queue"),
     ],
 )

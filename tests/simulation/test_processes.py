@@ -48,6 +48,26 @@ def test_a_mapping_gives_each_worker_its_own_options() -> None:
         assert [sim.trace.of(one).attempts[0].worker for one in (slow, fast)] == ["w2", "w1"]
 
 
+@both
+@pytest.mark.parametrize("queues", ["celery,slow", ["celery", "slow"]])
+def test_queues_are_consumed_by_all_workers_that_have_none_of_their_own(broker: str, queues: Any) -> None:
+    app = make_app(broker, task_routes={"*": {"queue": "slow"}})
+    task = sleeper(app)
+    with Simulation(app, workers={"w1": {"queues": "fast"}, "w2": {}}, queues=queues) as sim:
+        assert [sim.workers[name].queue_names for name in ("w1", "w2")] == [["fast"], ["celery", "slow"]]
+        sim.start_worker("w3", wait=True)
+        assert sim.workers["w3"].queue_names == ["celery", "slow"]
+        result = task.delay(1)
+        assert result.get() == 1
+        assert sim.trace.of(result).attempts[0].worker != "w1"
+
+
+@pytest.mark.parametrize("queues", ["", "a,,b", [], [3]])
+def test_queues_that_are_no_names_are_refused(queues: Any) -> None:
+    with pytest.raises(UsageError, match="give names, as a list"):
+        Simulation(make_app(), queues=queues)
+
+
 def test_concurrency_is_the_simulations_then_the_apps_then_two() -> None:
     with Simulation(make_app()) as sim:
         assert len(sim.workers["w1"].children) == 2
