@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from tasksim.trace.query import Attempt as Attempt
     from tasksim.trace.query import TaskTrace as TaskTrace
     from tasksim.worker.host import WorkerHandle as WorkerHandle
+    from tasksim.worker.publications import Publication as Publication
 
 _HOMES = {
     "QueueRow": "tasksim.broker.snapshot",
@@ -92,6 +93,7 @@ _HOMES = {
     "Attempt": "tasksim.trace.query",
     "TaskTrace": "tasksim.trace.query",
     "WorkerHandle": "tasksim.worker.host",
+    "Publication": "tasksim.worker.publications",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-__all__ = ["Content", "Message", "Serials", "due_of"]
+__all__ = ["KEPT", "Content", "Message", "Serials", "due_of"]
+
+#: The contents of so many messages, the last that were published, can be read again.
+KEPT = 10_000
 
 
 def due_of(eta: object, now: float, wall: float) -> float | None:

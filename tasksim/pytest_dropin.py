@@ -97,7 +97,9 @@ class DropInSession:
         if SIM in getattr(item, "fixturenames", ()):
             self._make_room()
         else:
-            self._note(item, self.opened())
+            world = self.opened()
+            world.forget_published()
+            self._note(item, world)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from tasksim.check import Finding, check_trace
 from tasksim.driving.faults import Faults
 from tasksim.driving.patterns import Patterns
 from tasksim.driving.processes import Processes
+from tasksim.driving.publishing import Publishing
 from tasksim.errors import UsageError
 from tasksim.idle import Progress
 from tasksim.limits import Limits
@@ -101,7 +102,7 @@ def check_arguments(seed: object, concurrency: object, versions: Mapping[str, st
             )
 
 
-class Simulation(Processes, Patterns, Faults):
+class Simulation(Processes, Patterns, Faults, Publishing):
     """A Celery app with its workers and servers, in this process, on a virtual clock.
 
     Use it as a context manager. Everything it replaces is put back at the end. The arguments are those of the page
@@ -156,6 +157,7 @@ class Simulation(Processes, Patterns, Faults):
         self._world.set_up(self._begin)
         self._kernel, self.trace = self._world.kernel, self._world.trace
         self._progress = Progress(self._world)
+        self._publications, self._forgotten = None, 0
         if self._world.ends is not None:
             self._world.ends.wait = self._wait_for_ends
         for watcher in list(watchers):

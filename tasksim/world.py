@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from tasksim.errors import UsageError
 from tasksim.events import Event, Often
 from tasksim.kernel.loop import SECOND, Kernel
 from tasksim.limits import Limits
-from tasksim.message import Serials
+from tasksim.message import KEPT, Serials
 from tasksim.network import amqp_seam
 from tasksim.network.redis import RedisServers
 from tasksim.network.redis_config import read_settings
@@ -136,6 +137,7 @@ class World:
         self.serials = Serials()
         self.running = Bodies()
         self.deliveries: dict[str, int] = {}
+        self.kept: deque[tuple[int, Any]] = deque(maxlen=KEPT)
         self.backends: list[weakref.ref[Any]] = []
         self.ends = eager.Ends(self.trace, self.running) if self.eager else None
         self.memory = memory.Memory(self._memory_curve, self.trace, self.now)
@@ -145,6 +147,7 @@ class World:
             settings=read_settings(self._redis_config), masters=masters,
         )  # fmt: skip
         self.redis_watch = RedisWatch(self.kernel, self.record, self.now, self.serials, self.redis, self.deliveries)
+        self.redis_watch.keep = self.kept.append
         self.recorder.serve(self.redis_watch)
         self.amqp = AmqpServers(self._make_amqp_server)
         self.amqp_seam = amqp_seam.AmqpSeam(
@@ -168,6 +171,7 @@ class World:
             version=self._versions["rabbitmq"], epoch_ns=self.clocks.epoch_ns,
         )  # fmt: skip
         server.shared.quiet, server.shared.deliveries = settings.chatter(self.app), self.deliveries
+        server.shared.keep = self.kept.append
         self.recorder.serve(server.shared)
         return server
 

@@ -62,6 +62,7 @@ class Shared:
         record: takes an event.
         record_often: takes one of those that every task has; not called for what befalls a message without a number.
         deliveries: the latest delivery of each task's message, by task id.
+        keep: takes what was published, as it came: the message's number and its content.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class Shared:
         "deliveries",
         "epoch_ns",
         "flowing",
+        "keep",
         "max_message_bytes",
         "now",
         "number",
@@ -96,6 +98,7 @@ class Shared:
         self.timers, self.record, self.now, self.serials = timers, record, now, serials
         self.record_often: Callable[[Often], None] = record
         self.deliveries: dict[str, int] = {}
+        self.keep: Callable[[tuple[int, Any]], None] = lambda _: None
         self.version = parse_version(version)
         self.consumer_timeout_ns = None if consumer_timeout is None else round(consumer_timeout * SECOND)
         self.epoch_ns = epoch_ns

@@ -36,7 +36,8 @@ def _augment(world: WatchedWorld) -> object:
 
     def _inplace_augment_message(channel: Any, message: Any, exchange: Any, routing_key: Any) -> None:
         original(channel, message, exchange, routing_key)
-        if "task" in message["headers"]:
+        # A task of Celery's first message protocol has its name in the body, and is known by the address for answers.
+        if "task" in message["headers"] or "reply_to" in message["properties"]:
             watch.published(channel, message, exchange, routing_key)
 
     return _inplace_augment_message

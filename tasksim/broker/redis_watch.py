@@ -97,6 +97,9 @@ class RedisWatch:
     Args:
         servers: told to report what they put into lists and what they lose.
         deliveries: takes the latest delivery of each task's message, by task id.
+
+    Attributes:
+        keep: takes what was published, as it came: the message's number and the message.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class RedisWatch:
     ) -> None:
         self._kernel, self._record, self._now, self._serials = kernel, record, now, serials
         self.record_often: Callable[[Often], None] = record
+        self.keep: Callable[[tuple[int, Any]], None] = lambda _: None
         self._deliveries = {} if deliveries is None else deliveries
         self._servers = servers
         self._known: dict[str, _Known] = {}
@@ -131,6 +135,7 @@ class RedisWatch:
         known = _Known(self._serials.message(), headers, channel)
         self._spellings[known.prefix, known.sep] = None
         self._known[message["properties"]["delivery_tag"]] = known
+        self.keep((known.number, message))
         now = self._now()
         self.record_often(
             Published(

@@ -213,6 +213,7 @@ def test_message_signing(broker: str, tmp_path: Path) -> None:
         app.setup_security()
         with Simulation(app) as sim:
             assert signed_add.delay(2, 2).get(timeout=10) == 4
+            sim.assert_published(signed_add, args=(2, 2), times=1)
             forged = signed_add.apply_async((2, 2), serializer="json")
             sim.run()
             assert not sim.trace.of(forged).attempts

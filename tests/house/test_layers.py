@@ -31,7 +31,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         "worker", "broker", "network", "patching", "unix", "kernel", "trace", "errors", "events", "message", "limits",
     ),
     "driving": (
-        "world", "idle", "worker", "broker", "network", "unix", "kernel", "trace", "errors", "events", "limits",
+        "world", "idle", "worker", "broker", "network", "unix", "kernel", "trace",
+        "errors", "events", "message", "limits",
     ),
     "simulation": (
         "driving", "world", "idle", "worker", "unix", "kernel",

@@ -38,6 +38,7 @@ def publish(channel: Channel, args: tuple[Any, ...], content: m.Content | None) 
         due = None if message.eta is None else due_of(message.eta, now, shared.wall())
         task = message.task_id, message.task, message.retries, message.eta, due
         shared.record_often(Published(now, channel.owner, number, exchange, key, *task))
+        shared.keep((number, content))
     queues = channel.vhost.route(message)
     if channel.transaction is not None:
         channel.transaction.published.append((message, queues, mandatory))
