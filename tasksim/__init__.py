@@ -3,7 +3,7 @@
 The house, in the order in which a message passes through it:
 
     simulation, driving/      what a test drives, by subject
-    world, idle               everything put together; when it is over
+    world, idle, deadlock     everything put together; when it is over
     worker/                   real Celery: the app, its workers, its pool, beat, and the seams to billiard and kombu
     broker/                   messages at rest: RabbitMQ's rules, and what kombu's messages are on Redis
     network/                  wires, the cuts in py-amqp and redis-py, the Redis server
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tasksim.errors import ConnectionRefused as ConnectionRefused
     from tasksim.errors import NothingLeftToDo as NothingLeftToDo
     from tasksim.errors import PatchMissing as PatchMissing
+    from tasksim.errors import PoolDeadlock as PoolDeadlock
     from tasksim.errors import ScenarioError as ScenarioError
     from tasksim.errors import Spinning as Spinning
     from tasksim.errors import Stuck as Stuck
@@ -70,6 +71,7 @@ _HOMES = {
     "ConnectionRefused": "tasksim.errors",
     "NothingLeftToDo": "tasksim.errors",
     "PatchMissing": "tasksim.errors",
+    "PoolDeadlock": "tasksim.errors",
     "ScenarioError": "tasksim.errors",
     "Spinning": "tasksim.errors",
     "Stuck": "tasksim.errors",

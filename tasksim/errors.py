@@ -75,6 +75,10 @@ class Stuck(WorldStopped):
     """Work is left and nothing has happened for a long virtual time; the message lists what is left."""
 
 
+class PoolDeadlock(Stuck):
+    """Tasks wait in `get()` for tasks that only their own pool processes could run; the message names them."""
+
+
 class Spinning(WorldStopped):
     """Endless steps while the clock stands almost still; the message names who steps."""
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from tasksim import events
 from tasksim.broker.snapshot import QueueRow
-from tasksim.errors import NothingLeftToDo, Spinning, Stuck
+from tasksim.deadlock import Deadlock
+from tasksim.errors import NothingLeftToDo, PoolDeadlock, Spinning, Stuck
 from tasksim.events import Disconnected, Event, Finished, Redelivered, Scheduled, Started
 from tasksim.kernel.loop import SECOND
 from tasksim.kernel.process import Process
@@ -34,6 +35,9 @@ TRIPS = 4
 #: A worker notices within so long that a pool process has died in the middle of a task: billiard looks every five
 #: seconds and gives the task ten more.
 NOTICE_NS = 20 * SECOND
+#: A test that waits for something of its own to come true is given so long (seconds) after a pool has come to a
+#: standstill.
+PATIENCE = 60
 #: What ends a task.
 _ENDS = (Finished, events.Succeeded, events.Failed, events.Expired, events.Revoked)
 
@@ -70,6 +74,7 @@ class Progress:
         self._lost: dict[str, str] = {}
         self._given_up: set[str] = set()
         self._stop_listening: Callable[[], None] | None = None
+        self._deadlock, self._stands_since = Deadlock(world), -1
         self._handings: dict[int, list[int]] = {}
         self._second = -1
         self._kernel.before_advance = self._before_advance
@@ -181,6 +186,8 @@ class Progress:
 
     def _look(self, due_ns: int) -> None:
         kernel = self._kernel
+        if self._world.joins:
+            self._look_for_deadlock()
         count = len(self._world.trace)
         if count != self._events_seen:
             self._events_seen, self._last_event_ns = count, kernel.now_ns
@@ -199,6 +206,34 @@ class Progress:
         elif due_ns - self._idle_since > self._limits.idle * SECOND:
             self._idle_since = None
             raise NothingLeftToDo(self._idle_wait())
+
+    def _look_for_deadlock(self) -> None:
+        """Those who wait for one another for good: said at once, unless the test itself will go on."""
+        kernel, world = self._kernel, self._world
+        driver = kernel.driver_thread
+        polls = (world.driver, driver) in (who for who, _ in world.joins.items())
+        ends = kernel.parked_until_ns(driver) is not None and not polls
+        scripts = [one for one in self.scripts if not one.dead]
+        waits = not polls  # for the end of all work, or for something of its own
+        if (
+            ends
+            or self.planned
+            or self._lost
+            or not self._deadlock.look()
+            or not self._deadlock.is_final(waits, scripts)
+        ):
+            self._stands_since = -1
+            return
+        if self._stands_since < 0:
+            self._stands_since = kernel.now_ns
+        if polls or self.until_idle or kernel.now_ns - self._stands_since >= PATIENCE * SECOND:
+            self._stands_since = -1
+            raise PoolDeadlock(self._deadlock.text())
+
+    def deadlocked(self) -> list[str]:
+        """Which tasks wait for one another for good, if any do."""
+        world = self._world
+        return [self._deadlock.text()] if world.open and world.joins and self._deadlock.look() else []
 
     def _scheduled(self, event: Event) -> None:
         assert isinstance(event, Scheduled)
@@ -270,7 +305,7 @@ class Progress:
         lines = [f"  {process.name} runs {name(id_) or ''}[{id_}]" for process, id_ in world.running.items()]
         for server in world.amqp.all():
             lines += [f"  {row}" for row in server.rows() if row.ready or row.unacked]
-        return "\n".join([*lines, *self._workers(), "who waits:", self._kernel.describe_waiters()])
+        return "\n".join([*lines, *self._workers(), *self.deadlocked(), "who waits:", self._kernel.describe_waiters()])
 
     # --- spinning
 

@@ -210,7 +210,8 @@ class Simulation(Processes, Patterns, Faults, Publishing):
         rows = world.queue_rows().values()
         own = {row.name: row.consumers for row in rows if not row.name.endswith("pidbox") and not row.exclusive}
         tasks = sorted(self.app.tasks) if self.app is not None else ()
-        return Facts(own, tasks, places, now, world.databases.waiting_for_commit())
+        notes = [*world.databases.waiting_for_commit(), *self._progress.deadlocked()]
+        return Facts(own, tasks, places, now, notes)
 
     def _begin(self) -> None:
         """The first simulated step: read the clock's start, and let the workers boot before it."""

@@ -58,6 +58,7 @@ from tasksim.worker import (
     host,
     hub,
     in_process,
+    joins,
     memory,
     remains,
     result_stores,
@@ -135,7 +136,7 @@ class World:
         self.sources, self.gate = entropy.make_sources(self.kernel), guard.Gate(self.kernel, self._allow)
         self.threads = threads.Threads(self.kernel, self.gate, hub.NEVER_WAIT_INSIDE)
         self.serials = Serials()
-        self.running = Bodies()
+        self.running, self.joins = Bodies(), joins.Joins()
         self.deliveries: dict[str, int] = {}
         self.kept: deque[tuple[int, Any]] = deque(maxlen=KEPT)
         self.backends: list[weakref.ref[Any]] = []

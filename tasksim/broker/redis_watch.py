@@ -267,7 +267,9 @@ class RedisWatch:
         consumer = self._consumers.get(channel)
         if consumer is None:
             process = self._kernel.current
-            if process is not self._kernel.driver:
+            # A pool process reads the results that a body waits for. While that runs nothing is idle, and what comes
+            # later nobody will read.
+            if process is not self._kernel.driver and "/" not in process.name:
                 self._consumers[channel] = _Consumer(channel, process, self._servers)
         else:
             consumer.changed()

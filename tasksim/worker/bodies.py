@@ -39,6 +39,10 @@ class Bodies:
         """Process and task id of each."""
         return [(process, task_id) for (process, _), task_id in self._tasks.items()]
 
+    def threads(self) -> dict[tuple[Process, Any], str]:
+        """The task id in each thread of each process."""
+        return dict(self._tasks)
+
     def values(self) -> list[str]:
         """The task ids."""
         return list(self._tasks.values())

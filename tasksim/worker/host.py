@@ -58,6 +58,7 @@ class WorkerHandle:
         self.exitcode: int | None = None
         self.error: BaseException | None = None
         self.queues: Any = None
+        self.consumer: Any = None
 
     def __repr__(self) -> str:
         return f"<worker {self.name}: {self.state}>"
@@ -184,7 +185,7 @@ class Hosts(Beats):
         """A worker says that it is ready."""
         handle = self.of(self._world.kernel.current)
         if handle is not None:
-            handle.state, handle.queues = UP, consumer.app.amqp.queues
+            handle.state, handle.queues, handle.consumer = UP, consumer.app.amqp.queues, consumer
 
     def is_stopping(self) -> None:
         """A worker says that it has been told to stop."""

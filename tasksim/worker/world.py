@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tasksim.worker.app import Apps
     from tasksim.worker.bodies import Bodies
     from tasksim.worker.eager import Ends
+    from tasksim.worker.joins import Joins
     from tasksim.worker.memory import Memory
     from tasksim.worker.watch import Watch
 
@@ -37,6 +38,7 @@ class World(Protocol):
         now: virtual seconds since the start, as events have it.
         running: the tasks whose body runs.
         ends: which tasks have come to their end; only in eager mode.
+        joins: who waits for results.
         memory: what pool processes take.
         backends: result backends that were made inside.
         databases: whose connections are whose.
@@ -59,6 +61,7 @@ class World(Protocol):
     deliveries: dict[str, int]
     watch: Watch
     ends: Ends | None
+    joins: Joins
     memory: Memory
     databases: Databases
     backends: list[weakref.ref[Any]]

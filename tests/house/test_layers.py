@@ -26,7 +26,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "network": ("patching", "unix", "kernel", "errors", "events", "message"),
     "broker": ("network", "patching", "unix", "kernel", "errors", "events", "message"),
     "worker": ("broker", "network", "patching", "unix", "kernel", "trace", "errors", "events", "message"),
-    "idle": ("worker", "broker", "kernel", "errors", "events", "limits"),
+    "deadlock": ("worker", "events"),
+    "idle": ("deadlock", "worker", "broker", "kernel", "errors", "events", "limits"),
     "world": (
         "worker", "broker", "network", "patching", "unix", "kernel", "trace", "errors", "events", "message", "limits",
     ),
