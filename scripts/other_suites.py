@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import shutil
 import sys
 import tempfile
 import time
@@ -34,6 +35,7 @@ class Package:
         tests: what pytest is given: files, folders, options.
         repository: where the tests are if the source distribution has none; `tag` is the release's.
         inside: the folder of the tests' root within the repository.
+        only: what to take of it, where the package beside its tests is not built and would hide the installed one.
         environment: variables.
         not_served: tests that cannot run here, and why.
     """
@@ -44,10 +46,13 @@ class Package:
     repository: str = ""
     tag: str = ""
     inside: str = ""
+    only: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     not_served: dict[str, str] = field(default_factory=dict)
 
 
+_AGENT = "it needs Datadog's agent, a server of its own"
+_GREENLETS = "the agent tells greenlets apart, where there are any, and here each simulated thread is one"
 _HTTP = "its HTTP server is made of real sockets, in a thread that blocks for real"
 #: `pytest-celery` below 1.0 is `celery.contrib.pytest` as a plugin, and nothing else.
 _PLUGIN = ("celery[redis]", "pytest", "pytest-celery<1")
@@ -86,6 +91,38 @@ PACKAGES = {
          "pytest-localserver", "jsonschema", "executing", "asttokens"),
         ("tests/integrations/celery",),
     ),
+    "newrelic": Package(
+        "14.1.0", (*_PLUGIN, "newrelic==14.1.0", "WebTest", "beautifulsoup4", "coverage", "jinja2"),
+        ("application_celery",), inside="tests",
+        not_served={
+            f"application_celery/test_task_methods.py::test_celery_task_{how}_custom_{kind}": _GREENLETS
+            for how in ("delay", "apply_async") for kind in ("super", "run")
+        },
+    ),
+    "ddtrace": Package(
+        "4.13.0",
+        (*_PLUGIN, "ddtrace==4.13.0", "more_itertools<8.11.0", "pytest-cov", "pytest-asyncio", "pytest-mock", "mock",
+         "requests", "opentracing", "hypothesis"),
+        ("tests/contrib/celery",), repository="https://github.com/DataDog/dd-trace-py", tag="v4.13.0",
+        only=("tests", "scripts"),
+        not_served={
+            "tests/contrib/celery/test_integration.py::test_distributed_tracing_propagation_no_producer_span": _AGENT,
+            "tests/contrib/celery/test_patch.py::CeleryPatchTest::test_and_emit_get_version": _AGENT,
+        },
+    ),
+    "instana": Package(
+        "3.20.0", ("celery[redis]", "pytest", "instana==3.20.0", "pytest-mock"), ("tests/frameworks/test_celery.py",),
+    ),
+    "asgi-correlation-id": Package(
+        "4.3.4",
+        (*_PLUGIN, "asgi-correlation-id==4.3.4", "pytest-mock", "sentry-sdk", "pytest-asyncio<1", "fastapi",
+         "httpx<0.28", "requests", "websockets"),
+        ("tests",), repository="https://github.com/snok/asgi-correlation-id", tag="v4.3.4",
+    ),
+    "celery-longterm-scheduler": Package(
+        "1.3.1", ("celery[redis]", "pytest", "celery-longterm-scheduler==1.3.1", "testing.redis", "setuptools<80"),
+    ),
+    "celery-executor": Package("0.2.0", (*_PLUGIN, "celery-executor==0.2.0", "pytest-cov", "six"), ("tests",)),
 }  # fmt: skip
 
 
@@ -106,6 +143,11 @@ def find_source(name: str, package: Package | None, path: Path | None) -> Path:
         source = fetch_tag(FOLDER / name, package.repository, package.tag)
     else:
         source = fetch_release(FOLDER / name, name, package.release)
+    if package is not None and package.only:
+        tests = Path(tempfile.mkdtemp(dir=FOLDER))
+        for one in package.only:
+            shutil.copytree(source / one, tests / one, symlinks=True)
+        source = tests
     inside = source / package.inside if package is not None and package.inside else source
     return inside if inside.is_dir() else source
 

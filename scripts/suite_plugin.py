@@ -69,7 +69,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     elif report.failed:
         outcome = "failed" if report.when == "call" else "error"
         crash = getattr(report.longrepr, "reprcrash", None)
-        reason = str(crash.message if crash is not None else report.longrepr)
+        missing = getattr(report.longrepr, "errorstring", "")  # a fixture that nobody has, for one
+        reason = str(crash.message if crash is not None else missing or report.longrepr)
     if outcome != "passed" and row["outcome"] in ("passed", "xpassed"):
         row.update(outcome=outcome, reason=reason.strip().split("\n", 1)[0].removeprefix("Skipped: "))
 

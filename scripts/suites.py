@@ -119,7 +119,7 @@ def run_pytest(
             )
             last = (done.stdout.strip() or done.stderr.strip() or "no output").splitlines()[-1]
             complaints = [line for line in done.stderr.splitlines() if "error:" in line]
-            last = complaints[0] if done.returncode > 1 and complaints else last
+            last = (complaints[0] if done.returncode > 1 and complaints else last)[:300]
         except subprocess.TimeoutExpired:
             last = f"took longer than {patience:g} s"
         found: list[Row] = json.loads(outcomes.read_text(encoding="utf-8")) if outcomes.exists() else []

@@ -8,7 +8,7 @@ usually.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from tasksim.errors import UsageError
@@ -41,17 +41,26 @@ class DropIn(Simulation):
             versions=versions,
         )  # fmt: skip
         self._planned, self._collections = False, 0
+        self._follow_wrappers: Callable[[], None] = lambda: None
 
     def __enter__(self) -> DropIn:
         super().__enter__()
         self._ensure_begun()
         self.latency = LATENCY
         self._kernel.agenda.free_looks = 0  # the same for what goes over no wire: each look at the clock takes a tick
-        self._world.threads.on_start, self._world.threads.on_end = gc.disable, self._thread_ended
+        self._world.threads.on_start, self._world.threads.on_end = self._thread_starts, self._thread_ended
         gc.freeze()  # what is there now is not looked through again and again
         self._world.patches.on_restore(gc.unfreeze)
         gc.enable()
         return self
+
+    def imported_before(self, modules: Collection[str]) -> None:
+        """Say which modules were there before this world imported Celery's: a tool may wrap what is in the others."""
+        self._follow_wrappers = self._world.wrapper_follower(modules)
+
+    def _thread_starts(self) -> None:
+        gc.disable()
+        self._follow_wrappers()
 
     # --- garbage
 

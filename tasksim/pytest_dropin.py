@@ -7,6 +7,7 @@ in it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -71,10 +72,12 @@ class DropInSession:
     def opened(self) -> DropIn:
         """The world, which opens now if it is not open."""
         if self.world is None:
+            before = frozenset(sys.modules)
             from tasksim.dropin import DropIn
 
             start = _instant(self._start) if self._start else None
             self.world = DropIn(seed=self._seed, allow=self._allow, start=start).__enter__()
+            self.world.imported_before(before)
         return self.world
 
     def _end(self) -> None:

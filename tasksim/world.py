@@ -14,7 +14,7 @@ import tempfile
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from tasksim.patching import (
     sqlite,
     threads,
 )
+from tasksim.patching.late_wrappers import LateWrappers
 from tasksim.patching.table import Patches, Row, find
 from tasksim.trace.log import Trace
 from tasksim.trace.recorder import Recorder
@@ -199,7 +200,7 @@ class World:
         for connection in self.databases.find_tests_own():
             self.locks.take_over(connection)
         postgres.serve_psycopg2(self.patches, self.gate, self.postgres)
-        names.replace_sleep(self.patches, self._sleep)
+        names.replace_sleep(self.patches, self._make_sleep())
         if self.eager:
             self.patches.install(eager.ROWS, self)
         if self.app is not None:
@@ -264,11 +265,20 @@ class World:
         if kernel.current is kernel.driver:
             kernel.start()
 
-    def _sleep(self, seconds: float) -> None:
-        if self.gate.inside():
-            self.kernel.sleep(seconds)
-        else:
-            threading.Event().wait(seconds)
+    def _make_sleep(self) -> Callable[[float], None]:
+        kernel, gate = self.kernel, self.gate
+
+        def sleep(seconds: float, /) -> None:
+            if gate.inside():
+                kernel.sleep(seconds)
+            else:
+                threading.Event().wait(seconds)
+
+        return sleep
+
+    def wrapper_follower(self, before: Collection[str]) -> Callable[[], None]:
+        """See `LateWrappers`; `before` names the modules that were there before this world imported Celery's."""
+        return LateWrappers(before, self.patches).follow
 
     def _watch_pytest(self) -> None:
         """pytest's own timers go on in real time."""

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from tasksim.patching.table import Patches
+from tasksim.patching.table import Patches, resemble
 
 #: What is looked for: the module and the name under which it is replaced.
 _WANTED: tuple[tuple[ModuleType, str], ...] = (
@@ -66,5 +66,6 @@ def replace_aliases(patches: Patches) -> None:
 
 def replace_sleep(patches: Patches, sleep: Callable[[float], None]) -> None:
     """Let `time.sleep` and every module's own name for it be this function."""
+    resemble(sleep, time.sleep, time)
     patches.set(time, "sleep", sleep)
     replace_aliases(patches)

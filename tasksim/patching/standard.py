@@ -15,6 +15,8 @@ from tasksim.patching.table import Row
 
 #: Seconds between two looks at real pipes: at first, and at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.1
+#: Real seconds that a real program is given at each look whether it has ended.
+LOOK = 0.02
 
 
 def _wait_for_pipes(world: Any) -> object:
@@ -38,14 +40,14 @@ def _wait_for_pipes(world: Any) -> object:
 
 
 def _wait_for_program(world: Any) -> object:
-    real, gate = vars(subprocess.Popen)["_wait"], world.gate
+    real, poll, gate = vars(subprocess.Popen)["_wait"], subprocess.Popen.poll, world.gate
 
     def wait(self: Any, timeout: float | None) -> Any:
         if timeout is None or not gate.inside():
             return real(self, timeout)
         deadline, pause = real_monotonic() + timeout, _thread.allocate_lock()
         pause.acquire()
-        while self.poll() is None:
+        while poll(self) is None:
             if real_monotonic() >= deadline:
                 raise subprocess.TimeoutExpired(self.args, timeout)
             pause.acquire(timeout=FIRST_PAUSE)
@@ -54,10 +56,26 @@ def _wait_for_program(world: Any) -> object:
     return wait
 
 
+def _look_at_program(world: Any) -> object:
+    real, gate = subprocess.Popen.poll, world.gate
+
+    def poll(self: Any) -> Any:
+        ended = real(self)
+        if ended is None and gate.inside():
+            pause = _thread.allocate_lock()
+            pause.acquire()
+            pause.acquire(timeout=LOOK)
+            ended = real(self)
+        return ended
+
+    return poll
+
+
 ROWS: tuple[Row, ...] = (
     Row("subprocess:Popen._wait", "a real program needs real time for its end", _wait_for_program),
     Row("selectors:DefaultSelector", "an event loop made inside waits in virtual time", make_selector),
     Row("asyncio.selector_events:BaseSelectorEventLoop._write_to_self", "as above: it is woken", write_to_self),
     Row("asyncio.base_events:BaseEventLoop._run_once", "a loop from before waits in virtual time as well", run_once),
     Row("multiprocessing.connection:wait", "a pool of threads waits for a real pipe", _wait_for_pipes),
+    Row("subprocess:Popen.poll", "who asks a real program again and again lets it work meanwhile", _look_at_program),
 )

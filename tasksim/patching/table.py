@@ -6,13 +6,14 @@ moves a place, `PatchMissing` says so at once.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from packaging.requirements import Requirement
@@ -88,6 +89,18 @@ def current_value(owner: Any, name: str) -> object:
     return getattr(owner, name, _NOTHING)
 
 
+def resemble(value: object, old: object, owner: object) -> None:
+    """Give a function of ours the name and the signature of the one that it replaces.
+
+    Other tools wrap Celery's functions by their signatures, and a task may take `time.sleep` as an argument: pickle
+    writes a function by its name.
+    """
+    if type(value) is FunctionType and value.__closure__ and callable(old) and "__wrapped__" not in vars(value):
+        functools.update_wrapper(value, old, updated=())
+        if isinstance(owner, ModuleType):
+            value.__module__ = owner.__name__  # os.getpid calls itself posix.getpid, which is not replaced
+
+
 class Patches:
     """Rows that are in force, and how to take them back."""
 
@@ -115,7 +128,9 @@ class Patches:
                 f"{row.place} does not exist in the installed release; tasksim replaces it because {row.why}. "
                 "Please report this with the versions of celery, kombu, billiard and redis."
             )
-        self.set(owner, name, row.make(world), old)
+        value = row.make(world)
+        resemble(value, old, owner)
+        self.set(owner, name, value, old)
 
     def set(self, owner: Any, name: str, value: object, old: object = _NOTHING) -> None:
         """Set an attribute now, and back at the end; for places that are found, not listed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import billiard
+import celery.app.trace
 import celery.worker.state
 import kombu.serialization
 import pytest
@@ -216,6 +218,16 @@ def test_a_real_program_has_real_time(world: DropIn) -> None:
     assert world.now - began < 0.001
 
 
+def test_who_looks_whether_a_real_program_has_ended_lets_it_work(world: DropIn) -> None:
+    """A test that stops a server of its own, and gives it ten seconds."""
+    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.3)"])
+    for _ in range(100):
+        if program.poll() is not None:
+            break
+        time.sleep(0.1)
+    assert program.returncode == 0
+
+
 def test_results_of_the_rpc_backend_come_to_the_thread_that_called(world: DropIn) -> None:
     app = make_app(result_backend="rpc")
     with start_worker(app):
@@ -302,3 +314,25 @@ def test_apps_of_the_test_are_whole_afterwards() -> None:
         app.AsyncResult("a")
     assert kept <= set(vars(app))
     assert app.AsyncResult("a").backend is not None
+
+
+def test_a_function_is_an_argument_of_a_task_by_its_name(world: DropIn) -> None:
+    """As an executor that sends `(time.sleep, 5)` to a worker does."""
+    app = make_app(accept_content=["pickle", "json"], result_serializer="pickle")
+
+    @app.task(name="call", shared=False, serializer="pickle")
+    def call(function: Any, *arguments: Any) -> Any:
+        return function(*arguments)
+
+    with start_worker(app, pool="solo", perform_ping_check=False), allow_join_result():
+        began = time.monotonic()
+        assert call.delay(time.sleep, 5).get(timeout=10) is None
+        assert time.monotonic() - began >= 5
+        assert call.delay(os.getpid).get(timeout=10) == os.getpid()
+
+
+def test_what_stands_in_for_a_function_has_its_signature(world: DropIn) -> None:
+    """Tracing tools wrap Celery's functions by the names of their arguments."""
+    given = inspect.signature(celery.app.trace.build_tracer)
+    assert list(given.parameters)[:3] == ["name", "task", "loader"]
+    assert celery.app.trace.build_tracer.__qualname__ == "build_tracer"

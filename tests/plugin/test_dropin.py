@@ -185,3 +185,39 @@ def test_a_start_that_is_no_instant_is_an_error(suite):
         result = suite("def test_it():\n    pass", "-o", f"tasksim_start={wrong}")
         assert result.ret != 0
         result.stdout.fnmatch_lines([f"*tasksim_start = {wrong}: give an instant with an offset*"])
+
+
+WRAPPED = """
+import functools
+import pytest
+import celery.app.trace
+from celery import shared_task
+
+@shared_task
+def double(number):
+    return 2 * number
+
+traced = []
+
+@pytest.fixture(scope="session", autouse=True)
+def instrumented():
+    build_tracer = celery.app.trace.build_tracer
+
+    @functools.wraps(build_tracer)
+    def wrapped(name, task, *arguments, **options):
+        traced.append(name)
+        return build_tracer(name, task, *arguments, **options)
+
+    celery.app.trace.build_tracer = wrapped
+    yield
+    celery.app.trace.build_tracer = build_tracer
+
+def test_traced(instrumented, celery_session_worker):
+    assert double.delay(2).get(timeout=10) == 4
+    assert "test_suite.double" in traced
+"""
+
+
+def test_what_a_tool_wraps_before_the_first_worker_is_wrapped_for_all_of_celery(suite):
+    """The world has imported the consumer by then, which took the function by its name; in life nobody has."""
+    suite(WRAPPED).assert_outcomes(passed=1)
