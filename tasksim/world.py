@@ -71,6 +71,7 @@ from tasksim.worker import (
 )
 from tasksim.worker.bodies import Bodies
 from tasksim.worker.seams import ROWS, kombu_redis_rows, redis_rows
+from tasksim.worker.task_classes import TaskClasses
 
 #: Where the clock stands when nothing else is said.
 DEFAULT_START = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
@@ -109,6 +110,7 @@ class World:
             )
         self._make_parts()
         self.patches = Patches()
+        self.task_classes = TaskClasses(self.kernel, self.patches)
         self._environment = dict(os.environ)
         self._collecting = gc.isenabled()
         self.open = True
@@ -206,6 +208,7 @@ class World:
         if self.app is not None:
             self.apps.begin(self._settings)
             tracer.own_containers(self)
+            self.task_classes.begin(self.app.tasks.values())
             modules = threads.modules_around({task.__module__ for task in self.app.tasks.values()})
             threads.own_module_locks(self.threads, kernel.cells, self.patches, modules)
         self.watch.on_worker_up, self.watch.on_worker_stopping = self.hosts.became_up, self.hosts.is_stopping
@@ -237,6 +240,8 @@ class World:
 
     def _started(self, process: UnixProcess) -> None:
         process.store = self.threads.locals.fork() if process.forked else self.threads.locals.program()
+        if process.forked:
+            self.task_classes.forked(process.parent, process)
         self.hosts.started(process)
 
     def _collecting_garbage(self, phase: str, _: Mapping[str, int]) -> None:

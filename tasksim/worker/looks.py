@@ -33,7 +33,8 @@ def _directly(place: str) -> Callable[[World], object]:
     def make(world: World) -> object:
         function, name = find(place)
         monotonic = partial(getattr, world.kernel.agenda, "monotonic")
-        return tuple(monotonic if one is time.monotonic else one for one in getattr(function, name))
+        defaults = getattr(function, name)  # None where a tool (Sentry's, say) has put a function of its own there
+        return defaults and tuple(monotonic if one is time.monotonic else one for one in defaults)
 
     return make
 

@@ -1,4 +1,4 @@
-"""Tasks as each process has them: tracers, attributes, and the hooks of their classes."""
+"""Tasks as each process has them: tracers, attributes, what is patched on their classes, and those classes' hooks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import copy
 import functools
 import itertools
 import queue
-from collections.abc import Callable
 from typing import Any
 
 import celery.app.task
@@ -23,7 +22,7 @@ HOOKS = ("before_start", "on_success", "on_failure", "on_retry", "after_return")
 #: Attributes that belong to making a task, whichever process finalizes it first; all others are a process' own.
 _COMMON = frozenset(
     (
-        "__trace__", "run", "_orig_run", "_app", "__bound__", "__wrapped__", "__doc__", "__module__", "__name__",
+        "__trace__", "_orig_run", "_app", "__bound__", "__wrapped__", "__doc__", "__module__", "__name__",
         "__qualname__", "__header__", "__v2_compat__", "backend", "_exec_options", "_backend", *HOOKS,
     )
 )  # fmt: skip
@@ -37,15 +36,19 @@ class LazyTracer:
     Celery builds one for every registered task in each new pool process: 0.1 ms each, most never used.
     """
 
-    __slots__ = ("_arguments", "_build", "_options", "_watch")
+    __slots__ = ("_arguments", "_build", "_options", "_world")
 
-    def __init__(self, build: Any, watch: Callable[[Any], None], arguments: tuple[Any, ...], options: Any) -> None:
-        self._build, self._watch, self._arguments, self._options = build, watch, arguments, options
+    def __init__(self, build: Any, world: World, arguments: tuple[Any, ...], options: Any) -> None:
+        self._build, self._world, self._arguments, self._options = build, world, arguments, options
 
     def build(self) -> Any:
         """The real tracer."""
-        self._watch(self._arguments[1] if len(self._arguments) > 1 else self._options["task"])
-        return self._build(*self._arguments, **self._options)
+        task = self._arguments[1] if len(self._arguments) > 1 else self._options["task"]
+        self._world.task_classes.settle(task)
+        watch_hooks(self._world, task)
+        tracer = self._build(*self._arguments, **self._options)
+        self._world.task_classes.settle(task)
+        return tracer
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         return self.build()(*arguments, **options)
@@ -54,11 +57,8 @@ class LazyTracer:
 def _build_tracer(world: World) -> object:
     real = celery.app.trace.build_tracer
 
-    def watch(task: Any) -> None:
-        watch_hooks(world, task)
-
     def build_tracer(*arguments: Any, **options: Any) -> LazyTracer:
-        return LazyTracer(real, watch, arguments, options)
+        return LazyTracer(real, world, arguments, options)
 
     return build_tracer
 
@@ -84,16 +84,28 @@ def _tracer_property(world: World) -> object:
         return tracer
 
     def put(task: Any, tracer: Any) -> None:
+        if tracer.__class__ is not LazyTracer:
+            world.task_classes.settle(task)
         tracers()[id(task)] = tracer
 
     return property(get, put)
+
+
+def _belongs_to_making(task: Any, name: str) -> bool:
+    if name == "run":  # by celery.app.autoretry; whoever wraps it later (as Sentry does) wraps it for its own process
+        own = vars(task)
+        return "_orig_run" in own and "run" not in own
+    return name in _COMMON
 
 
 def _set_attribute(world: World) -> object:
     kernel = world.kernel
 
     def set_attribute(task: Any, name: str, value: object) -> None:
-        if name not in _COMMON and kernel.current is not kernel.driver and not kernel.cells.is_separate(task):
+        own = not _belongs_to_making(task, name) and kernel.current is not kernel.driver
+        if own:
+            world.task_classes.settle(task)
+        if own and not kernel.cells.is_separate(task):
             processes = [kernel.driver, *(one for one in world.unix.processes.values() if not one.dead)]
             kernel.cells.separate(processes, task, fork=dict)
         object.__setattr__(task, name, value)

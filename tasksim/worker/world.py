@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tasksim.worker.eager import Ends
     from tasksim.worker.joins import Joins
     from tasksim.worker.memory import Memory
+    from tasksim.worker.task_classes import TaskClasses
     from tasksim.worker.watch import Watch
 
 
@@ -43,6 +44,7 @@ class World(Protocol):
         backends: result backends that were made inside.
         databases: whose connections are whose.
         deliveries: the latest delivery of each task's message, by task id.
+        task_classes: what processes have put on the classes of tasks.
         watch: listens to Celery's signals.
     """
 
@@ -59,6 +61,7 @@ class World(Protocol):
     apps: Apps
     running: Bodies
     deliveries: dict[str, int]
+    task_classes: TaskClasses
     watch: Watch
     ends: Ends | None
     joins: Joins
