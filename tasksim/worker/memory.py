@@ -1,4 +1,4 @@
-"""The memory of pool processes, as the user declares it: `worker_max_memory_per_child` measures this.
+"""The memory of processes, as the user declares it: `worker_max_memory_per_child` and `inspect memsample` measure this.
 
 All simulated processes live in one interpreter, so what the machine says of its memory is of no use.
 """
@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import celery.worker.control as control
 
 from tasksim import events
 from tasksim.patching.table import Row
@@ -26,7 +28,7 @@ class PoolProcess:
     """What a curve of memory may depend on.
 
     Attributes:
-        name: of the pool process, such as "w1/2".
+
         worker: the worker it belongs to.
         tasks: names of the tasks that it has begun, in order.
         age: virtual seconds since its fork.
@@ -80,4 +82,60 @@ def _mem_rss(world: World) -> object:
     return lambda: world.memory.of(world.kernel.current.name)
 
 
-ROWS = (Row("billiard.pool:mem_rss", "max_memory_per_child would measure the test process", _mem_rss),)
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What psutil tells of a process, as far as Celery asks."""
+
+    rss: int
+
+    def memory_info(self) -> _Measured:
+        return self
+
+
+def _debugging(world: World) -> Any:
+    """Celery's module for it, which measures the simulated process; imported when asked for: psutil takes 25 ms."""
+    from celery.utils import debug
+
+    real, driver = debug.ps, world.kernel.driver
+    if getattr(real, "__module__", "") == debug.__name__:
+
+        def ps() -> Any:
+            process = world.kernel.current
+            if debug.Process is None or process is driver:
+                return real()
+            return _Measured(1024 * world.memory.of(process.name))
+
+        world.patches.set(debug, "ps", ps)
+    return debug
+
+
+def _sampling(name: str) -> Callable[[World], object]:
+    """A command of the control panel; each process has its own samples."""
+
+    def make(world: World) -> object:
+        real = getattr(control, name)
+
+        def command(state: Any, **options: Any) -> Any:
+            samples = _debugging(world)._mem_sample
+            own: list[Any] = world.kernel.current.own.setdefault(_SAMPLES, [])
+            samples[:] = own
+            try:
+                return real(state, **options)
+            finally:
+                own[:] = samples
+                samples.clear()
+
+        world.patches.set_item(control.Panel.data, name, command)
+        return command
+
+    return make
+
+
+_SAMPLES = "memory samples"
+_WHY = "it would look for the simulated process among the machine's; each process has samples of its own"
+
+ROWS = (
+    Row("billiard.pool:mem_rss", "max_memory_per_child would measure the test process", _mem_rss),
+    Row("celery.worker.control:memsample", _WHY, _sampling("memsample")),
+    Row("celery.worker.control:memdump", _WHY, _sampling("memdump")),
+)

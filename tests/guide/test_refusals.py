@@ -44,3 +44,13 @@ def test_a_result_store_that_is_not_simulated_is_refused_at_the_start(url: str) 
         assert app.backend.as_uri().startswith("redis://")
     with Simulation(app, workers=0, allow=["cache:11211", "db"]):
         pass  # a real one is meant
+
+
+def test_the_management_api_is_refused_but_its_bindings() -> None:
+    app = Celery(broker="amqp://", backend="redis://")
+    with Simulation(app) as sim, app.connection() as connection:
+        sim.run()
+        manager = connection.get_manager()
+        assert "celery" in {one["destination"] for one in manager.get_bindings()}
+        with pytest.raises(UnsupportedError, match=r"get_queues of RabbitMQ's management API.*sim\.queues tells"):
+            manager.get_queues()

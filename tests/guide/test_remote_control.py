@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery
+from celery.utils.debug import humanbytes
 from celery.worker.control import Panel, control_command, inspect_command
 
 from tasksim import Simulation
@@ -292,3 +296,39 @@ class TestOwnCommands:
         with Simulation(app, workers=1, concurrency=1):
             app.start(argv=["inspect", "current_prefetch_count"])
         assert '"prefetch_count"' in capsys.readouterr().out
+
+
+class TestDebugging:
+    """`memsample`, `memdump` and `objgraph`."""
+
+    def test_memory_is_sampled_and_dumped_as_it_is_declared(self, app: Celery) -> None:
+        """Each worker has samples of its own, and a dump forgets them."""
+        with Simulation(app, workers=2, memory=lambda process: 50_000 * int(process.name[1:])) as sim:
+            one, size = app.control.inspect(["w1@sim"]), humanbytes(1024 * 50_000)
+            assert one.memsample() == {"w1@sim": size}
+            assert app.control.inspect().memsample() == {"w1@sim": size, "w2@sim": humanbytes(1024 * 100_000)}
+            samples = f"- rss (sample):\n-    > {size},\n-    > {size},\n"
+            assert one.memdump() == {"w1@sim": f"{samples}- rss (end): {size}.\n"}
+            assert one.memdump() == {"w1@sim": f"- rss (end): {size}.\n"}
+            assert "(sample)" in app.control.inspect(["w2@sim"]).memdump()["w2@sim"]
+            sim.run()
+
+    def test_without_psutil_they_say_so(self, app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("celery.utils.debug.Process", None)
+        with Simulation(app):
+            assert app.control.inspect().memsample() == {"w1@sim": None}
+            assert app.control.inspect().memdump() == {"w1@sim": "- rss: (psutil not installed).\n"}
+
+    def test_a_graph_of_objects_is_written(self, app: Celery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """objgraph draws what lives in the interpreter; without graphviz it keeps the drawing's text."""
+        pytest.importorskip("objgraph")
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        with Simulation(app):
+            [reply] = app.control.inspect(timeout=60).objgraph("WorkController", n=1, max_depth=1).values()
+        assert Path(reply["filename"]).parent == tmp_path
+
+    def test_without_objgraph_it_says_so(self, app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "objgraph", None)
+        with Simulation(app):
+            [reply] = app.control.inspect(timeout=60).objgraph("Request").values()
+        assert "Requires the objgraph library" in reply["error"]

@@ -191,6 +191,24 @@ class TestRedis:
     def broker(self) -> str:
         return "redis://"
 
+    def test_broadcast_reaches_whoever_the_publisher_names_its_binding(self, app: Celery) -> None:
+        """As a real Redis does: the guide's call reaches nobody.
+
+        A client of Redis keeps the kinds of exchanges in its memory, and workers listen to a channel with the binding's
+        key in its name.
+        """
+        app.conf.task_queues = (Broadcast("broadcast_tasks"), Queue("celery"))
+        app.conf.task_routes = {FEED: {"queue": "broadcast_tasks", "exchange": "broadcast_tasks"}}
+        exchange = Exchange("broadcast_tasks", type="fanout")
+        with Simulation(app, workers=2) as sim:
+            app.tasks[FEED].delay()
+            app.tasks[FEED].apply_async(declare=[exchange])
+            sim.run()
+            assert not sim.trace.attempts
+            app.tasks[FEED].apply_async(declare=[exchange], routing_key="celery")
+            sim.run()
+            assert sorted(one.worker for one in sim.trace.attempts) == ["w1", "w2"]
+
     def test_priorities_are_lists(self, app: Celery) -> None:
         app.conf.broker_transport_options = {
             "priority_steps": list(range(10)), "sep": ":", "queue_order_strategy": "priority",
