@@ -6,13 +6,9 @@ python scripts/checks_page.py --print    print them
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import marked
 
 from tasksim.check import CHECKS, INCIDENTS, LAWS
-
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "checks.md"
-BEGIN, END = "<!-- checks:begin -->", "<!-- checks:end -->"
 
 
 def tables() -> str:
@@ -31,14 +27,9 @@ def tables() -> str:
 
 
 def updated(page: str) -> str:
-    """The page with current tables."""
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n{tables()}\n{END}{after}"
+    """The page with what is current."""
+    return marked.between(page, "checks", tables())
 
 
 if __name__ == "__main__":
-    if "--print" in sys.argv[1:]:
-        sys.stdout.write(tables() + "\n")
-    else:
-        PAGE.write_text(updated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    marked.main("checks.md", tables, updated)

@@ -6,13 +6,9 @@ python scripts/events_table.py --print    print it
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import marked
 
 from tasksim.events import FIELDS, KINDS
-
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "api.md"
-BEGIN, END = "<!-- events:begin -->", "<!-- events:end -->"
 
 
 def table() -> str:
@@ -26,14 +22,9 @@ def table() -> str:
 
 
 def updated(page: str) -> str:
-    """The page with a current table."""
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    """The page with what is current."""
+    return marked.between(page, "events", table())
 
 
 if __name__ == "__main__":
-    if "--print" in sys.argv[1:]:
-        sys.stdout.write(table() + "\n")
-    else:
-        PAGE.write_text(updated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    marked.main("api.md", table, updated)

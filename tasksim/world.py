@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import datetime
 import gc
 import importlib
@@ -193,7 +192,7 @@ class World:
         state.add_cells(kernel.cells, self.patches)
         if self.app is None:
             in_process.add_cells(kernel.cells)
-        self._add_user_cells()
+        self.kernel.cells.name_users_own(self._cells)
         self._watch_pytest()
         coverage.follow_greenlets(self.patches)
         self.set_start()
@@ -291,19 +290,6 @@ class World:
         if timing is not None:
             self.patches.set(timing, "time", clock.real_time)
             self.patches.set(timing, "perf_counter", clock.real_monotonic)
-
-    def _add_user_cells(self) -> None:
-        for dotted in self._cells:
-            module, _, name = dotted.rpartition(".")
-            try:
-                namespace = vars(importlib.import_module(module))
-                namespace[name]
-            except (ImportError, KeyError, ValueError) as exc:
-                raise UsageError(
-                    f"cells: {dotted!r} is not an attribute of a module that can be imported; "
-                    'write "package.module.attribute"'
-                ) from exc
-            self.kernel.cells.name((namespace, name), fresh=copy.deepcopy, fork=copy.deepcopy)
 
     def tear_down(self) -> None:
         """Put everything back; what still runs is gone without a word. No step waits for another's success."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from tasksim import events as e
 from tasksim.check.base import Finding, Invariant
 from tasksim.check.ledger import Ledger, Life
+from tasksim.check.retried import retries
 
 __all__ = ["ATTEMPTS_BOUNDED", "MOST_IN_VAIN"]
 
@@ -16,7 +17,8 @@ MOST_IN_VAIN = 3
 
 
 def _search(events: Sequence[e.Event]) -> Iterator[Finding]:
-    yield from _retries(events)
+    for request, message in retries(events):
+        yield from _retry(request, message)
     ledger = Ledger(events)
     for life in ledger.lives:
         in_vain = [run for run in life.runs if run.ended is not None and (not run.complete or run.state == "REJECTED")]
@@ -33,19 +35,6 @@ def _reason(life: Life) -> tuple[str, str | None, str]:
     if any(isinstance(one, e.Failed) and one.exception == "TimeLimitExceeded" for one in life.told):
         return "S4", "I11", "each run passes its hard time limit and is requeued"
     return "S7", "I8", "each run dies with its process and is requeued"
-
-
-def _retries(events: Sequence[e.Event]) -> Iterator[Finding]:
-    """Follow each request for a retry to the message that it publishes."""
-    asked: dict[tuple[str, str], e.RetryAsked] = {}
-    for event in events:
-        if isinstance(event, e.RetryAsked):
-            asked[event.process, event.task_id] = event
-        elif isinstance(event, e.Finished):
-            asked.pop((event.process, event.task_id), None)
-        elif isinstance(event, e.Published) and (event.process, event.task_id or "") in asked:
-            request = asked.pop((event.process, event.task_id or ""))
-            yield from _retry(request, event)
 
 
 def _retry(request: e.RetryAsked, message: e.Published) -> Iterator[Finding]:

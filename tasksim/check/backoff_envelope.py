@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tasksim import events as e
 from tasksim.check.base import Finding, Invariant, seconds
+from tasksim.check.retried import retries
 
 __all__ = ["BACKOFF_ENVELOPE", "envelope"]
 
@@ -25,16 +26,9 @@ def envelope(request: e.RetryAsked) -> tuple[float, float] | None:
 
 
 def _search(events: Sequence[e.Event]) -> Iterator[Finding]:
-    asked: dict[tuple[str, str], e.RetryAsked] = {}
-    for event in events:
-        if isinstance(event, e.RetryAsked):
-            asked[event.process, event.task_id] = event
-        elif isinstance(event, e.Finished):
-            asked.pop((event.process, event.task_id), None)
-        elif isinstance(event, e.Published) and (event.process, event.task_id or "") in asked:
-            request = asked.pop((event.process, event.task_id or ""))
-            if not event.exchange.startswith(_DELAYED):
-                yield from _retry(request, event)
+    for request, message in retries(events):
+        if not message.exchange.startswith(_DELAYED):
+            yield from _retry(request, message)
 
 
 def _retry(request: e.RetryAsked, message: e.Published) -> Iterator[Finding]:

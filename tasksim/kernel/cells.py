@@ -8,10 +8,13 @@ cell's value go with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+import copy
+import importlib
+from collections.abc import Callable, Iterable, MutableMapping
 from types import FunctionType
 from typing import Any
 
+from tasksim.errors import UsageError
 from tasksim.kernel.process import Process
 
 Make = Callable[[Any], Any]
@@ -51,6 +54,24 @@ class Cells:
         self._names.append((list(places), fresh, fork))
         self._driver.cells.append(namespace[name])
         self.switch = self._first_switch
+
+    def name_users_own(self, dotted: Iterable[str]) -> None:
+        """Exchange attributes of modules, "package.module.attribute"; each process has a deep copy.
+
+        Raises:
+            UsageError: there is no such attribute.
+        """
+        for path in dotted:
+            module, _, name = path.rpartition(".")
+            try:
+                namespace = vars(importlib.import_module(module))
+                namespace[name]
+            except (ImportError, KeyError, ValueError) as exc:
+                raise UsageError(
+                    f"cells: {path!r} is not an attribute of a module that can be imported; "
+                    'write "package.module.attribute"'
+                ) from exc
+            self.name((namespace, name), fresh=copy.deepcopy, fork=copy.deepcopy)
 
     def defaults(self, function: FunctionType, make: Callable[[Callable[[Place], Any]], tuple[Any, ...]]) -> None:
         """Exchange a function's default arguments, which hold what other cells have, or methods of that.
