@@ -9,7 +9,7 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -116,7 +116,7 @@ def explain(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
         _shorten(error)
     if _running in item.stash or _opened(item).latest is not None:
         broken = isinstance(error, Exception | pytest.fail.Exception) and not isinstance(error, pytest.xfail.Exception)
-        if error is not None and broken:
+        if error is not None and broken and not _was_expected(item, error):
             _add_section(item, call.when, error)
     elif error is not None and call.when == "setup" and "sim" in getattr(item, "fixturenames", ()):
         _explain_too_early(error)
@@ -124,6 +124,18 @@ def explain(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
         _opened(item).forget()
         if _running in item.stash:
             del item.stash[_running]  # items live as long as the session
+
+
+def _was_expected(item: pytest.Item, error: BaseException) -> bool:
+    """The test is marked to fail so: nobody reads why, and to find out takes a while."""
+    from _pytest.skipping import xfailed_key
+
+    mark = None if item.config.option.runxfail else item.stash.get(xfailed_key, None)
+    if mark is None or mark.raises is None:
+        return mark is not None
+    expected: Any = mark.raises
+    matches = getattr(expected, "matches", None)  # pytest.RaisesExc
+    return bool(isinstance(error, expected) if matches is None else matches(error))
 
 
 def _explain_too_early(error: BaseException) -> None:

@@ -135,7 +135,8 @@ class World:
         self.record: Callable[[Event], None] = self.recorder.record
         self.record_often: Callable[[Often], None]
         self.recorder.serve(self)
-        self.sources, self.gate = entropy.make_sources(self.kernel), guard.Gate(self.kernel, self._allow)
+        self.sources = entropy.make_sources(self.kernel)
+        self.gate = guard.Gate(self.kernel, self._allow, world_of_session=self.app is None)
         self.threads = threads.Threads(self.kernel, self.gate, hub.NEVER_WAIT_INSIDE)
         self.serials = Serials()
         self.running, self.joins = Bodies(), joins.Joins()

@@ -50,6 +50,7 @@ def _deliver(world: WatchedWorld) -> object:
         if "task" in message["headers"]:
             channel = next((one for one in transport.channels if queue in one.active_queues), None)
             watch.delivered(channel or transport.Channel, message, queue, channel is not None)
+            return watch.in_hand(original, transport, message, queue)
         return original(transport, message, queue)
 
     return _deliver

@@ -118,6 +118,7 @@ class RedisWatch:
         self._servers = servers
         self._known: dict[str, _Known] = {}
         self._spellings: dict[tuple[str, str], None] = {("", "\x06\x16"): None}  # prefixes and separators
+        self._in_hand: dict[Process, int] = {}
         self._held: dict[tuple[Process, str], deque[tuple[int, str]]] = {}
         self._reasons: dict[Process, str] = {}
         self._consumers: dict[Any, _Consumer] = {}
@@ -172,6 +173,20 @@ class RedisWatch:
             self._record(Redelivered(self._now(), process.name, *what, *window))
         else:
             self.record_often(Delivered(self._now(), process.name, *what, *window))
+
+    def in_hand(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """A message that was popped is in no server until its consumer has put it down as unacknowledged.
+
+        That may take a while: it may need a new connection for it, and a sentinel that tells where to.
+        """
+        process, hands = self._kernel.current, self._in_hand
+        hands[process] = hands.get(process, 0) + 1
+        try:
+            return function(*arguments)
+        finally:
+            hands[process] -= 1
+            if not hands[process]:
+                del hands[process]
 
     def _window(self, channel: Any) -> tuple[int, int]:
         """The channel's number, and how many unacknowledged deliveries it may hold."""
@@ -287,6 +302,9 @@ class RedisWatch:
         if gone or self._counted[0] != writes:
             by_itself = any(getattr(one.channel, "_expires", None) for one in self._consumers.values())
             self._counted = (-1 if by_itself else writes, self._count())
+        if self._in_hand:
+            ready, unacked = self._counted[1]
+            return ready, unacked + sum(not process.dead for process in self._in_hand)
         return self._counted[1]
 
     def _name_of(self, key: str) -> str:

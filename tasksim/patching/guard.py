@@ -27,10 +27,12 @@ class Gate:
 
     Args:
         allowed: hosts ("db") or hosts with a port ("db:5432").
+        world_of_session: no test has options of its own; what is allowed stands in the ini file.
     """
 
-    def __init__(self, kernel: Kernel, allowed: Iterable[str]) -> None:
+    def __init__(self, kernel: Kernel, allowed: Iterable[str], *, world_of_session: bool = False) -> None:
         self._kernel, self._home = kernel, _thread.get_ident()
+        self._world_of_session = world_of_session
         self._thread = self._home
         self._allowed = set(allowed)
         self._addresses: set[tuple[str, int | None]] = set()
@@ -71,10 +73,13 @@ class Gate:
 
     def refuse(self, target: str, what: str = "connect to") -> ConnectionRefused:
         """The error for a connection that may not be made, or for a datagram that may not be sent."""
+        if self._world_of_session:
+            remedy = f"`tasksim_allow = {target}` in the ini file (under [pytest]; in pyproject.toml a list)"
+        else:
+            remedy = f'Simulation(..., allow=["{target}"]) or @pytest.mark.tasksim(allow=["{target}"])'
         return ConnectionRefused(
             f"{self._kernel.current.name} wants to {what} {target}, outside of the simulation. "
-            f'If it really should, allow it: Simulation(..., allow=["{target}"]) or '
-            f'@pytest.mark.tasksim(allow=["{target}"])'
+            f"If it really should, allow it: {remedy}"
         )
 
 

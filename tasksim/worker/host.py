@@ -302,6 +302,20 @@ def _restart_handler(world: World) -> object:
     return install
 
 
+def _stopping(name: str) -> Callable[[World], object]:
+    def make(world: World) -> object:
+        real, watch = getattr(celery.worker.WorkController, name), world.watch
+
+        def stop(self: Any, *arguments: Any, **options: Any) -> Any:
+            watch.on_worker_stopping()
+            return real(self, *arguments, **options)
+
+        return stop
+
+    return make
+
+
+_STOPS = "a worker that stops by remote control, or on an error, sends no signal; what is left to do waits for its end"
 _OTHERS = "it would act on, or speak to, the interpreter that all simulated processes share"
 
 
@@ -342,6 +356,8 @@ ROWS = (
         "a forked child closes its parent's descriptors; here it has connections of its own, or shares the test's",
         lambda _: lambda *_: None,
     ),
+    Row("celery.worker.worker:WorkController.stop", _STOPS, _stopping("stop")),
+    Row("celery.worker.worker:WorkController.terminate", _STOPS, _stopping("terminate")),
     _same("celery.app.task:Task.__call__"),
     _same("celery.app.trace:trace_task_ret"),
 )

@@ -221,3 +221,24 @@ def test_traced(instrumented, celery_session_worker):
 def test_what_a_tool_wraps_before_the_first_worker_is_wrapped_for_all_of_celery(suite):
     """The world has imported the consumer by then, which took the function by its name; in life nobody has."""
     suite(WRAPPED).assert_outcomes(passed=1)
+
+
+def test_a_connection_that_is_refused_names_the_ini_key(suite):
+    result = suite("import socket\n\ndef test_it():\n    socket.create_connection(('127.0.0.1', 9))")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*ConnectionRefused*allow it: `tasksim_allow = 127.0.0.1:9` in the ini file*"])
+    result.stdout.no_fnmatch_line("*mark.tasksim(allow*")
+
+
+def test_each_test_begins_with_nothing_published(suite):
+    text = """
+def test_first(celery_app, tasksim_dropin):
+    celery_app.send_task("celery.ping", countdown=60)
+    tasksim_dropin.assert_published("celery.ping", queue="celery", countdown=60, times=1)
+
+def test_second(celery_app, tasksim_dropin):
+    tasksim_dropin.assert_not_published("celery.ping")
+    celery_app.send_task("celery.ping")
+    tasksim_dropin.assert_published("celery.ping", countdown=None, times=1)
+"""
+    suite(text).assert_outcomes(passed=2)

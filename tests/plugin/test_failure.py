@@ -518,3 +518,26 @@ def test_what_was_found_where_nothing_should_be_is_told_in_whole(run, pytester):
             "E*assert [[]1] == *",
         ]
     )
+
+
+def test_a_failure_that_was_expected_is_not_explained(run, pytester, monkeypatch):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.xfail
+        @pytest.mark.tasksim(app="own:app")
+        def test_known(sim): assert 0
+
+        @pytest.mark.xfail(raises=KeyError)
+        @pytest.mark.tasksim(app="own:app")
+        def test_other(sim): assert 0
+        """
+    )
+    result = run("-rxX")
+    result.assert_outcomes(xfailed=1, failed=1)
+    result.stdout.fnmatch_lines(["*seed 0, again: pytest *::test_other*"])
+    result.stdout.no_fnmatch_line("*again: pytest *::test_known*")
+    result = run("--runxfail")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*seed 0, again: pytest *::test_known*"])

@@ -7,11 +7,12 @@ import sys
 import time
 from typing import Any
 
+import kombu.transport.redis
 import pytest
 
 from tasksim import Limits, Simulation
 from tasksim.errors import NothingLeftToDo, Spinning, Stuck, UsageError
-from tests.scene import AMQP, BROKERS, make_app, sleeper
+from tests.scene import AMQP, BROKERS, REDIS, make_app, sleeper
 
 SEEDS = range(4)
 
@@ -321,3 +322,50 @@ def test_run_ends_when_the_worker_has_noticed_that_a_task_left_its_process(how: 
         assert 2.0 <= sim.now < 8.0
         assert sim.trace.of(left).states == ["FAILURE"]
         assert "WorkerLostError" in repr(left.result)
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_worker_that_is_told_to_stop_by_remote_control_is_waited_for(broker: str) -> None:
+    app = make_app(broker)
+    sleep = sleeper(app)
+    with Simulation(app, workers=2) as sim:
+        sleep.delay(20)
+        app.control.shutdown(destination=["w1@sim"])
+        sim.run()
+        assert (sim.workers["w1"].state, sim.workers["w2"].state) == ("down", "up")
+        assert sim.trace.of("sleeper").attempts[0].state == "SUCCESS"
+        app.control.shutdown()
+        sim.run()
+        assert {one.state for one in sim.workers.values()} == {"down"}
+
+
+@pytest.mark.parametrize("seconds", [1795, 1860, 1865])
+def test_a_worker_that_ends_because_it_held_a_delivery_for_too_long_is_waited_for(seconds: int) -> None:
+    """RabbitMQ's consumer_timeout of half an hour; Celery takes the error for one that cannot be recovered from."""
+    app = make_app(AMQP)
+    sleep = sleeper(app, acks_late=True)
+    with Simulation(app, concurrency=1) as sim:
+        for _ in range(3):
+            sleep.delay(seconds)
+        sim.run()
+        assert (sim.workers["w1"].state, sim.workers["w1"].exitcode) == ("down", 1)
+
+
+def test_a_message_that_was_popped_and_is_not_yet_put_down_is_left_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = kombu.transport.redis.QoS.append
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(3)  # for a new connection, after a failover
+        return real(*arguments)
+
+    monkeypatch.setattr(kombu.transport.redis.QoS, "append", slow)
+    app = make_app(REDIS)
+    sleep = sleeper(app)
+    with Simulation(app) as sim:
+        sleep.delay(1)
+        sim.run()
+        assert [one.state for one in sim.trace.attempts] == ["SUCCESS"]
+        sleep.delay(1)
+        sim.run(until=lambda: len(sim.trace.where("Delivered")) == 2)
+        sim.kill(worker="w1")  # in whose hands it is lost, in life too
+        sim.run()
