@@ -350,10 +350,7 @@ class World:
 
     def queue_rows(self) -> dict[str, QueueRow]:
         """The queues of the app's broker; without an app, those of all brokers."""
-        rows = dict(self.redis_watch.rows()) if self.rules != settings.AMQP else {}
-        if self.rules != settings.REDIS:
-            rows.update((row.name, row) for server in self.amqp.all() for row in server.rows())
-        return rows
+        return servers.rows(self)
 
     # --- time
 
@@ -367,13 +364,13 @@ class World:
         if isinstance(self._start, datetime.datetime):
             if self._start.tzinfo is None:
                 raise UsageError("start: give an aware datetime, such as datetime(2026, 1, 1, tzinfo=timezone.utc)")
-            epoch_ns = _nanoseconds(self._start)
+            epoch_ns = clock.nanoseconds(self._start)
         elif self._start == "now":
             epoch_ns = round(clock.real_time() * 1e6) * 1000
         elif self._start is not None:
             raise UsageError(f'start={self._start!r}: give an aware datetime, "now", or nothing')
         else:
-            epoch_ns = frozen if frozen is not None else _nanoseconds(DEFAULT_START)
+            epoch_ns = frozen if frozen is not None else clock.nanoseconds(DEFAULT_START)
         self.clocks.set_start(
             epoch_ns, lead_ns, frozen_by_freezegun=clock.take_over_freezegun(self.patches, self.clocks)
         )
@@ -385,8 +382,3 @@ class World:
         if self._directory is None:
             self._directory = tempfile.TemporaryDirectory(prefix="tasksim-")
         return Path(self._directory.name)
-
-
-def _nanoseconds(moment: datetime.datetime) -> int:
-    since = moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    return (since.days * 86400 + since.seconds) * SECOND + since.microseconds * 1000

@@ -84,6 +84,12 @@ def real_monotonic() -> float:
     return float(_original_monotonic(None, None))
 
 
+def nanoseconds(moment: datetime.datetime) -> int:
+    """An aware moment as nanoseconds since 1970."""
+    since = moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    return (since.days * 86400 + since.seconds) * SECOND + since.microseconds * 1000
+
+
 class Looked(Protocol):
     """A kernel's agenda: its time, how often somebody looked at it within a step, and may for nothing."""
 

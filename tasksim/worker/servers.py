@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from tasksim.broker.redis_watch import RedisWatch
 from tasksim.broker.servers import AmqpServers
+from tasksim.broker.snapshot import QueueRow
 from tasksim.errors import UsageError
 from tasksim.network.redis import RedisServers
 from tasksim.worker import settings
 
-__all__ = ["find"]
+__all__ = ["find", "rows"]
 
 
 class _World(Protocol):
     app: Any
     amqp: AmqpServers
     redis: RedisServers
+    redis_watch: RedisWatch
     rules: str | None
     _settings: dict[str, Any]
+
+
+def rows(world: _World) -> dict[str, QueueRow]:
+    """The queues of the app's broker; without an app, those of all brokers."""
+    found = dict(world.redis_watch.rows()) if world.rules != settings.AMQP else {}
+    if world.rules != settings.REDIS:
+        found.update((row.name, row) for server in world.amqp.all() for row in server.rows())
+    return found
 
 
 def find(world: _World, name: str) -> list[Any]:
