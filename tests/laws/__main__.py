@@ -1,4 +1,4 @@
-"""python -m tests.laws [--mutant FILE] [--law NAME ...] [--examples N] [--all]
+"""python -m tests.laws [--mutant FILE] [--law NAME ...] [--examples N] [--all] [--seed N]
 
 Checks the laws of retry, ack and expiry semantics on the simulated engine, with real Celery inside. Exits 0 if all
 hold, 1 if one fails (its smallest case is printed), 2 if the mutant cannot be planted.
@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--law", action="append", default=[], metavar="NAME", help="only laws with this number or name")
     parser.add_argument("--examples", type=int, help="cases of each law (default: each law's own number)")
     parser.add_argument("--all", action="store_true", help="go on after the first law that fails")
+    parser.add_argument("--seed", type=int, default=0, help="draw other cases (default: 0, always the same)")
     parser.add_argument(
         "--jobs",
         type=int,
@@ -45,7 +46,7 @@ def main() -> int:
         return 2
     try:
         names = [law.name for law in chosen(arguments.law)]
-        for fails, text in verdicts(names, arguments.examples, bool(arguments.mutant), arguments.jobs):
+        for fails, text in verdicts(names, arguments.examples, bool(arguments.mutant), arguments.jobs, arguments.seed):
             print(text, flush=True)
             failed += fails
             if failed and not arguments.all:

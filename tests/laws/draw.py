@@ -19,7 +19,7 @@ def setups(**fixed: Any) -> st.SearchStrategy[Setup]:
     """A world with one or two workers; keyword arguments are values, or strategies, for its fields."""
     drawn: dict[str, Any] = {
         "broker": brokers, "late": st.booleans(), "workers": st.integers(1, 2), "slots": st.integers(1, 2),
-        "prefetch": st.integers(1, 4), "seed": seeds,
+        "prefetch": st.integers(1, 4), "seed": seeds, "by_task": st.booleans(),
     }  # fmt: skip
     for name, value in fixed.items():
         drawn[name] = value if isinstance(value, st.SearchStrategy) else st.just(value)

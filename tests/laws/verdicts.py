@@ -12,14 +12,14 @@ from tests.laws.base import LAWS, check
 HURRY = 120.0
 
 
-def verdict(name: str, examples: int | None, mutated: bool, hurry_at: float) -> tuple[bool, str]:
+def verdict(name: str, examples: int | None, mutated: bool, seed: int, hurry_at: float) -> tuple[bool, str]:
     """Check one law: does it fail, and what there is to say. On a slow machine the last ones get fewer cases."""
     law = LAWS[name]
     if not law.applies:
         return False, f"{law.number:4} {law.name}: not of this release"
     if examples is None and time.perf_counter() > hurry_at:
         examples = max(5, law.examples // 5)
-    report = check(law, examples)
+    report = check(law, examples, seed=seed)
     if report.error is None:
         poor = "" if mutated or not report.poor else f"\n  too few of its cases had a {' or a '.join(report.poor)}"
         return bool(poor), f"{report}{poor}"
@@ -28,13 +28,15 @@ def verdict(name: str, examples: int | None, mutated: bool, hurry_at: float) -> 
     return True, "\n".join([*lines, *(f"  {line[:2000]}" for line in told)])
 
 
-def verdicts(names: Iterable[str], examples: int | None, mutated: bool, jobs: int) -> Iterator[tuple[bool, str]]:
+def verdicts(
+    names: Iterable[str], examples: int | None, mutated: bool, jobs: int, seed: int = 0
+) -> Iterator[tuple[bool, str]]:
     """Of each law in order. Each is checked in a fork of its own: what a simulation kills is never freed."""
     hurry_at = time.perf_counter() + HURRY
     if jobs < 1:
-        yield from (verdict(name, examples, mutated, hurry_at) for name in names)
+        yield from (verdict(name, examples, mutated, seed, hurry_at) for name in names)
         return
     with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
-        waiting = [pool.apply_async(verdict, (name, examples, mutated, hurry_at)) for name in names]
+        waiting = [pool.apply_async(verdict, (name, examples, mutated, seed, hurry_at)) for name in names]
         for one in waiting:
             yield one.get()

@@ -58,6 +58,7 @@ class Setup(Plain):
     Attributes:
         slots: pool processes of each worker.
         prefetch: the multiplier.
+        by_task: whether to ack late is an option of the tasks, and the setting says the opposite.
     """
 
     broker: str = "amqp"
@@ -66,6 +67,7 @@ class Setup(Plain):
     slots: int = 1
     prefetch: int = 4
     seed: int = 0
+    by_task: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,7 +140,7 @@ class World:
         self.app = Celery("laws", broker=URLS[setup.broker], backend=backend, set_as_current=False)
         self.app.conf.update(
             broker_connection_retry_on_startup=True, worker_prefetch_multiplier=setup.prefetch,
-            task_acks_late=setup.late, **settings,
+            task_acks_late=setup.late != setup.by_task, **settings,
         )  # fmt: skip
         self.turns: dict[str, list[Turn]] = {}
         self.runs: Counter[str] = Counter()
@@ -172,6 +174,8 @@ class World:
             return self._act(task)
 
         options.setdefault("bind", True)
+        if self.setup.by_task:
+            options.setdefault("acks_late", self.setup.late)
         made = self.app.task(name=name, base=base, shared=False, **options)(act)
         if base is Hooked:
             made.told = self.told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from celery import chain
 from hypothesis import strategies as st
 
 from tasksim.events import Acked, Published
@@ -11,7 +12,7 @@ from tests.laws import draw, history, lifecycle
 from tests.laws.base import law
 from tests.laws.history import same
 from tests.laws.lifecycle import Call
-from tests.laws.worlds import Setup, World
+from tests.laws.worlds import Setup, Turn, World
 
 alone = draw.setups(workers=1)
 early, late = draw.setups(workers=1, late=False), draw.setups(workers=1, late=True)
@@ -98,6 +99,21 @@ def law_s13_the_order_of_a_retry(setup: Setup, call: Call) -> None:
     retries = call.ends.count("retry")
     same([name for name, _, _ in world.told].count("on_retry"), retries)
     same([detail for name, _, detail in world.told if name == "on_retry"], ["NoneType"] * retries)
+
+
+@law("S14", setup=alone, end=st.sampled_from(["ignore", "reject"]), retries=st.integers(0, 1), examples=15)
+def law_s14_what_is_ignored_or_rejected_has_no_successors(setup: Setup, end: str, retries: int) -> None:
+    with World(setup) as world:
+        again = Turn("retry", options=(("countdown", 2),))
+        after = world.task("after")
+        links = {name: after.si().set(task_id=name) for name in ("next", "link", "errback")}
+        first = world.task().si().set(task_id=world.plan("t1", *[again] * retries, Turn(end)), link=[links["link"]])
+        # A rejection is a failure from 5.7 on (S5), which calls errbacks.
+        first.set(link_error=[links["errback"]] if end == "ignore" else [])
+        chain(first, links["next"]).apply_async()
+        world.run()
+        same([note.task_id for _, note in world.bodies], ["t1", "t1"] * (1 + retries), "who ran")
+        history.all_settled(world)
 
 
 @law("S14", setup=alone, call=calls("ignore"))

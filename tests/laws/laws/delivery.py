@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
-from tasksim.events import Acked, Delivered, Rejected, Scheduled, Started
+from tasksim.events import Acked, Delivered, Rejected, Requeued, Scheduled, Started
 from tests.laws import draw, history
 from tests.laws.base import law
 from tests.laws.history import raised_by, same
@@ -49,6 +49,55 @@ def law_s34_a_rejected_message_goes_where_it_was_on_rabbitmq_and_last_on_redis(
             # What the worker holds already comes first; then the one that stands first in the queue again.
             order.insert(min(which + setup.prefetch, calls), which)
         same([int(note.task_id[1:]) - 1 for _, note in world.bodies if note.what == "begin"], order, "order")
+        history.all_settled(world)
+
+
+@law("S34", setup=draw.setups(workers=0, slots=1, late=True, prefetch=st.integers(2, 4)),
+     calls=st.integers(3, 8), speaks_of=("redelivery",), examples=20)  # fmt: skip
+def law_s34_what_a_closed_channel_gives_back_comes_before_the_others(setup: Setup, calls: int) -> None:
+    with World(setup) as world:
+        task = world.task()
+        for number in range(calls):
+            world.call(task, Turn(seconds=6.0 if number == 0 else 1.0))
+        world.sim.start_worker("w1", concurrency=1, wait=True)
+        world.sim.stop(worker="w1")
+        world.sim.start_worker("w2", at=world.sim.now + 30.0, concurrency=1)
+        world.run()
+        order = [int(note.task_id[1:]) for _, note in world.bodies if note.what == "begin"]
+        held = list(range(2, min(setup.prefetch, calls) + 1))
+        # Redis gives back one after the other, each to the head of the queue.
+        same(order, [1, *(reversed(held) if setup.broker == "redis" else held), *range(2 + len(held), calls + 1)])
+        history.all_settled(world)
+
+
+@law("S34", setup=draw.setups(broker="redis", workers=0, slots=1, late=True, prefetch=st.integers(1, 4)),
+     others=st.integers(4, 6), priority=st.sampled_from([0, 0, 3]), speaks_of=("kill", "redelivery"),
+     examples=10)  # fmt: skip
+def law_s34_a_sweep_gives_back_all_that_is_overdue_before_the_others_of_its_priority(
+    setup: Setup, others: int, priority: int
+) -> None:
+    options = {"visibility_timeout": 60, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+    with World(setup, broker_transport_options=options) as world:
+        task = world.task()
+        world.sim.start_worker("w1", concurrency=1, wait=True)
+        began = world.sim.now
+        lost = [world.call(task, priority=priority).id for _ in range(setup.prefetch)]
+        world.sim.kill(worker="w1", at=began + 0.5)
+        world.sim.run(until=began + 1.0)
+        slow = [world.call(task, Turn(seconds=30.0), priority=0).id for _ in range(others)]
+        world.app.conf.worker_prefetch_multiplier = 1
+        world.sim.start_worker("w2", concurrency=1)
+        world.run()
+        back = [event for event in world.trace.where(Requeued) if event.reason == "visibility timeout"]
+        same(sorted(event.task_id for event in back), lost, "restored")
+        assert back[-1].time - back[0].time < 0.5, f"restored from {back[0].time} to {back[-1].time}"
+        assert 60 <= back[0].time - began <= 75, f"restored at {back[0].time}"
+        order = [note.task_id for _, note in world.bodies if note.what == "begin" and note.time > back[0].time]
+        # One may have been fetched before.
+        first = order.index(next(name for name in order if name in lost))
+        same(sorted(order[first : first + len(lost)]), lost, "one after the other")
+        same([name for name in order if name in slow], slow[-len(order) + len(lost) :], "the others")
+        same(first <= 1, priority == 0, "before the others")
         history.all_settled(world)
 
 
@@ -142,6 +191,41 @@ def _held(world: World, task_id: str, when: float) -> bool:
     return any(event.time < when for event in world.trace.where(Delivered, task_id=task_id))
 
 
+@law("S37", setup=draw.setups(broker="amqp", workers=1, slots=1, prefetch=4), calls=st.integers(2, 4), examples=12,
+     speaks_of=("redelivery",))  # fmt: skip
+def law_s37_what_a_rate_limit_holds_comes_again_after_a_cut_and_runs_once(setup: Setup, calls: int) -> None:
+    with World(setup) as world:
+        task = world.task(rate_limit="6/m")
+        for _ in range(calls):
+            world.call(task, Turn(seconds=0.0))
+        world.sim.cut(worker="w1", server="broker", at=1.25)
+        world.run()
+        same([len(world.begins(f"t{number + 1}")) for number in range(calls)], [1] * calls, "runs")
+        history.all_settled(world)
+
+
+@law("S37", setup=draw.setups(broker="amqp", workers=1, late=True, slots=st.integers(2, 3), prefetch=st.integers(1, 3)),
+     running=st.integers(1, 3), version=st.sampled_from(["3.13", "3.13", "4.1"]), examples=15)  # fmt: skip
+def law_s37_after_a_cut_the_prefetch_is_less_by_what_runs_until_that_is_over(
+    setup: Setup, running: int, version: str
+) -> None:
+    running = min(running, setup.slots)
+    with World(setup, options={"rabbitmq": version}) as world:
+        task, whole = world.task(), setup.slots * setup.prefetch
+        for _ in range(running):
+            world.call(task, Turn(seconds=50.0), Turn(seconds=20.0))
+        world.sim.cut(worker="w1", server="broker", at=1.25)
+        world.sim.run(until=5.0)
+        for _ in range(40):
+            world.call(task, Turn(seconds=20.0))
+        world.sim.run(until=9.0)
+        reduced = max(setup.prefetch, whole - running * setup.prefetch)
+        same(world.left()[1], reduced if version == "3.13" else whole, "unacked")
+        # Each ack of what came after the cut brings back one multiplier.
+        world.sim.run(until=200.0)
+        same(world.left()[1], whole, "unacked when that is over")
+
+
 @law("S38", setup=draw.setups(workers=1, prefetch=4), rate=st.sampled_from(["2/s", "1/s", "30/m", "10/m", "3600/h", 4]),
      calls=st.integers(1, 5), apart=st.sampled_from([0.0, 0.7]))  # fmt: skip
 def law_s38_a_rate_limit_lets_one_start_each_interval_and_the_first_at_once(
@@ -154,8 +238,8 @@ def law_s38_a_rate_limit_lets_one_start_each_interval_and_the_first_at_once(
             world.sim.run(until=number * apart)
             world.call(task, Turn(seconds=0.0))
         world.run()
-        starts = sorted(note.time for _, note in world.bodies if note.what == "begin")
-        same(len(starts), calls, "starts")
+        starts = [note.time for _, note in world.bodies if note.what == "begin"]
+        same([note.task_id for _, note in world.bodies[::2]], [f"t{number + 1}" for number in range(calls)], "order")
         assert starts[0] < 0.01, f"the first began at {starts[0]}"
         step = intervals[rate]
         for number, start in enumerate(starts):
@@ -165,8 +249,34 @@ def law_s38_a_rate_limit_lets_one_start_each_interval_and_the_first_at_once(
         history.all_settled(world)
 
 
+@law("S38", setup=draw.setups(workers=1, broker="redis", slots=1, late=True, prefetch=st.integers(1, 3)),
+     etas=st.integers(1, 4), rate=st.sampled_from([("1/s", 1.0), ("30/m", 2.0)]), calls=st.integers(4, 6),
+     examples=15)  # fmt: skip
+def law_s38_a_rate_limit_holds_eta_tasks_too_from_their_eta_on(
+    setup: Setup, etas: int, rate: tuple[str, float], calls: int
+) -> None:
+    with World(setup) as world:
+        limited, task = world.task("limited", rate_limit=rate[0]), world.task()
+        for _ in range(etas):
+            world.call(limited, Turn(seconds=0.0), countdown=5.25)
+        world.sim.run(until=4.0)
+        same(world.left(), (0, etas), "ready and unacked (S36)")
+        world.sim.run(until=20.0)
+        starts = sorted(note.time for _, note in world.bodies if note.what == "begin")
+        same(len(starts), etas, "starts")
+        for number, start in enumerate(starts):
+            least = 5.25 + number * rate[1]
+            assert least - 0.01 <= start <= least + (rate[1] + 0.1) * (number > 0) + 0.01, f"start {number} at {start}"
+        for _ in range(calls):
+            world.call(task, Turn(seconds=4.0))
+        world.sim.run(until=20.5)
+        same(world.left(), (calls - min(calls, setup.prefetch), min(calls, setup.prefetch)), "ready and unacked")
+        world.run()
+        history.all_settled(world)
+
+
 @law("S39", setup=draw.setups(broker="redis", late=True), visibility=st.sampled_from([20, 45]),
-     seconds=st.sampled_from([5.0, 30.0, 60.0]), examples=20)  # fmt: skip
+     seconds=st.sampled_from([5.0, 30.0, 60.0, 100.0]), examples=20)  # fmt: skip
 def law_s39_a_redis_message_that_is_unacked_too_long_is_delivered_again(
     setup: Setup, visibility: int, seconds: float
 ) -> None:

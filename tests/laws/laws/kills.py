@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from celery import chain
 from hypothesis import strategies as st
 
 from tasksim.events import Acked, Delivered, Failed, Rejected
@@ -94,11 +95,20 @@ def law_s2_a_crash_before_the_late_ack_leaves_a_finished_task_unacked(
         world.run()
         history.all_settled(world)
         acked = {found.delivery for found in world.trace.where(Acked)}
+        gone = in_flight(world, len(durations))
         for number in range(1, len(durations) + 1):
             flags_are_true(world, f"t{number}")
             attempts = world.trace.of(f"t{number}").attempts
-            same([one.delivery in acked for one in attempts], [False] * (len(attempts) - 1) + [True], "acked")
-        same(len(world.trace.attempts) - len(durations), len(_unsettled(world)), "runs again")
+            expected = [] if f"t{number}" in gone else [False] * (len(attempts) - 1) + [True]
+            same([one.delivery in acked for one in attempts], expected, "acked")
+        same(len(world.trace.attempts) - len(durations) + len(gone), len(_unsettled(world)), "runs again")
+
+
+def in_flight(world: World, calls: int) -> list[str]:
+    """The exception on Redis: what the server has popped for a worker that dies before it is noted as unacked."""
+    gone = [f"t{number + 1}" for number in range(calls) if not world.trace.where(Delivered, task_id=f"t{number + 1}")]
+    assert len(gone) <= (world.setup.broker == "redis"), f"{gone} were never delivered"
+    return gone
 
 
 def _unsettled(world: World) -> list[Any]:
@@ -108,7 +118,7 @@ def _unsettled(world: World) -> list[Any]:
 
 
 @law("S7", setup=draw.setups(workers=1), kill=st.booleans(), requeue=st.booleans(), ignore_result=st.booleans(),
-     seconds=st.sampled_from([2.0, 7.0]), speaks_of=KILL, examples=50)  # fmt: skip
+     seconds=st.sampled_from([2.0, 7.0]), speaks_of=KILL, examples=36)  # fmt: skip
 def law_s7_a_lost_child_fails_its_task_or_puts_a_late_one_back(
     setup: Setup, kill: bool, requeue: bool, ignore_result: bool, seconds: float
 ) -> None:
@@ -140,21 +150,26 @@ def law_s7_a_lost_child_fails_its_task_or_puts_a_late_one_back(
 
 @law("S8", setup=draw.setups(workers=1), limit=st.integers(0, 2), kills=st.integers(1, 3),
      delay=st.sampled_from([0, 7]),
-     requeue=st.booleans(), kill=st.sampled_from([True, True, False]), speaks_of=("kill",), since="5.7")  # fmt: skip
+     requeue=st.booleans(), kill=st.sampled_from([True, True, False]), linked=st.booleans(), speaks_of=("kill",),
+     since="5.7")  # fmt: skip
 def law_s8_retry_on_worker_lost_publishes_a_retry_until_max_retries(
-    setup: Setup, limit: int, kills: int, delay: int, requeue: bool, kill: bool
+    setup: Setup, limit: int, kills: int, delay: int, requeue: bool, kill: bool, linked: bool
 ) -> None:
     with World(setup) as world:
         task = world.task(
             retry_on_worker_lost=True, max_retries=limit, default_retry_delay=delay, reject_on_worker_lost=requeue
         )
-        world.call(task, *[Turn("ok" if kill else "exit")] * kills, Turn())
+        world.plan("t1", *[Turn("ok" if kill else "exit")] * kills, Turn())
+        before = [world.task("before").si().set(task_id="before")] if linked else []
+        chain(*before, task.si().set(task_id="t1")).apply_async()
         if kill:
             world.kill_children("t1", kills)
         world.run()
         fails = kills > limit
         retries = min(kills, limit)
         seen = world.begins("t1")
+        kin = ("before", "before") if linked else ("t1", None)
+        same([(note.seen["root_id"], note.seen["parent_id"]) for note in seen], [kin] * (retries + 1), "root, parent")
         same([note.seen["retries"] for note in seen], list(range(retries + 1)), "retries")
         same([note.seen["delivery_info"]["redelivered"] for note in seen], [False] * (retries + 1), "redelivered")
         same(history.states(world, "t1"), ["RETRY"] * retries + ["FAILURE" if fails else "SUCCESS"])

@@ -11,7 +11,7 @@ from tasksim.events import Failed, Published
 from tests.laws import draw, history
 from tests.laws.base import law
 from tests.laws.history import raised_by, same
-from tests.laws.worlds import OtherTrouble, Setup, Trouble, Turn, World, instant
+from tests.laws.worlds import Hooked, OtherTrouble, Setup, Trouble, Turn, World, instant
 
 RETRY = ("retry",)
 setups = draw.setups()
@@ -36,28 +36,39 @@ def rhythm(world: World, delays: list[float], task_id: str = "t1") -> None:
     history.all_settled(world)
 
 
+def told(world: World, options: dict[str, Any], by_class: bool) -> Any:
+    """A task with these options: of its decorator, or attributes of its class."""
+    if not by_class:
+        return world.task(**options)
+    return world.task(base=type("Own", (Hooked,), {"abstract": True, "told": world.told, **options}))
+
+
 @law("S21", setup=setups, limit=st.sampled_from([0, 1, 2, 3, 5]), delay=delays, speaks_of=RETRY,
-     where=st.sampled_from(["task", "call", "autoretry", "retry_kwargs"]))  # fmt: skip
+     where=st.sampled_from(["task", "call", "autoretry", "retry_kwargs", "both", "default"]), examples=36)  # fmt: skip
 def law_s21_there_are_max_retries_and_one_runs(setup: Setup, limit: int, delay: int, where: str) -> None:
+    limit = 3 if where == "default" else limit
     options: dict[str, Any] = {"default_retry_delay": delay}
-    if where in ("autoretry", "retry_kwargs"):
+    if where in ("autoretry", "retry_kwargs", "both"):
         options |= {"autoretry_for": (Trouble,), "max_retries": 9}
     options |= {"retry_kwargs": {"max_retries": limit}} if where == "retry_kwargs" else {}
     options |= {"max_retries": limit} if where in ("task", "autoretry") else {}
-    given = (("max_retries", limit),) if where == "call" else ()
+    given: dict[str, Any] = {"max_retries": limit} if where in ("call", "both") else {}
+    # What a retry raises at its own end is not retried automatically either.
+    given |= {"exc": Trouble("given")} if where == "both" else {}
+    manual = where in ("task", "call", "both", "default")
     with World(setup) as world:
-        world.call(world.task(**options), Turn("retry" if where in ("task", "call") else "raise", options=given))
+        world.call(world.task(**options), Turn("retry" if manual else "raise", options=tuple(given.items())))
         world.run()
         rhythm(world, [delay] * limit)
         same(history.states(world, "t1"), ["RETRY"] * limit + ["FAILURE"])
-        automatic = where in ("autoretry", "retry_kwargs")
-        name = "Trouble" if automatic else "MaxRetriesExceededError"
+        trouble = where in ("autoretry", "retry_kwargs", "both")
+        name = "Trouble" if trouble else "MaxRetriesExceededError"
         same([event.exception for event in world.trace.where(Failed)], [name], "at the end")
         told = [detail for hook, _, detail in world.told if hook == "on_retry"]
-        same(told, ["Trouble" if automatic else "NoneType"] * limit, "exceptions of retries")
+        same(told, ["Trouble" if trouble else "NoneType"] * limit, "exceptions of retries")
 
 
-@law("S21", setup=setups, runs=st.integers(4, 9), speaks_of=RETRY)
+@law("S21", setup=setups, runs=st.integers(4, 9), speaks_of=RETRY, examples=12)
 def law_s21_none_is_no_limit(setup: Setup, runs: int) -> None:
     with World(setup) as world:
         task = world.task(max_retries=None, default_retry_delay=2)
@@ -123,18 +134,37 @@ def law_s25_called_as_a_function_retry_raises_and_sends_nothing(setup: Setup, ex
         same(len(world.trace.where(Published)), 0)
 
 
+@law("S57", setup=setups, retries=st.integers(0, 3), limit=st.integers(0, 3), delay=delays, expires=st.booleans(),
+     examples=20)  # fmt: skip
+def law_s57_an_eager_call_runs_here_retries_at_once_and_sends_nothing(
+    setup: Setup, retries: int, limit: int, delay: int, expires: bool
+) -> None:
+    with World(setup) as world:
+        task = world.task(max_retries=limit, default_retry_delay=delay)
+        world.plan("t1", *[Turn("retry")] * retries, Turn())
+        given = {"countdown": 30, **({"expires": 0} if expires else {})}
+        result = task.apply(task_id="t1", **given)
+        fails = retries > limit
+        same(result.state, "FAILURE" if fails else "SUCCESS")
+        runs = min(retries, limit) + 1
+        same(world.starts("t1"), [float(run) for run in range(runs)], "starts")
+        same([note.seen["retries"] for note in world.begins("t1")], list(range(runs)), "retries")
+        same({note.process for note in world.begins("t1")}, {"client"}, "where")
+        same(len(world.trace.where(Published)) + len(history.states(world, "t1")), 0, "sent and stored")
+
+
 @law("S26", setup=setups, speaks_of=RETRY, delay=st.sampled_from([None, 2, 9]), default=st.sampled_from([1, 5]),
      ends=st.lists(st.sampled_from(["raise", "reject", "retry"]), min_size=1, max_size=3),
-     last=st.sampled_from(["ok", "other", "ignore"]))  # fmt: skip
+     last=st.sampled_from(["ok", "other", "ignore"]), by_class=st.booleans())  # fmt: skip
 def law_s26_autoretry_takes_all_but_ignore_retry_and_what_it_is_told_not_to(
-    setup: Setup, delay: int | None, default: int, ends: list[str], last: str
+    setup: Setup, delay: int | None, default: int, ends: list[str], last: str, by_class: bool
 ) -> None:
-    options: dict[str, Any] = {"retry_kwargs": {} if delay is None else {"countdown": delay}}
+    options: dict[str, Any] = {
+        "autoretry_for": (Exception,), "dont_autoretry_for": (OtherTrouble,), "default_retry_delay": default,
+        "max_retries": 9, "retry_kwargs": {} if delay is None else {"countdown": delay},
+    }  # fmt: skip
     with World(setup) as world:
-        task = world.task(
-            autoretry_for=(Exception,), dont_autoretry_for=(OtherTrouble,), default_retry_delay=default,
-            max_retries=9, **options,
-        )  # fmt: skip
+        task = told(world, options, by_class)
         world.call(task, *[Turn(end, options=(("countdown", 4),)) for end in ends], Turn(last))
         world.run()
         automatic = default if delay is None else delay
@@ -144,17 +174,18 @@ def law_s26_autoretry_takes_all_but_ignore_retry_and_what_it_is_told_not_to(
 
 
 @law("S27", setup=setups, factor=st.sampled_from([True, 0.5, 1, 1.9, 2, 3, 10]), retries=st.integers(1, 6),
-     maximum=st.sampled_from([None, 1, 5, 60, 700]), countdown=st.booleans(), speaks_of=RETRY)  # fmt: skip
+     maximum=st.sampled_from([None, 1, 5, 60, 700]), countdown=st.booleans(), by_class=st.booleans(),
+     speaks_of=RETRY)  # fmt: skip
 def law_s27_backoff_is_the_factor_times_two_to_the_retries_below_its_maximum(
-    setup: Setup, factor: float, retries: int, maximum: int | None, countdown: bool
+    setup: Setup, factor: float, retries: int, maximum: int | None, countdown: bool, by_class: bool
 ) -> None:
-    options: dict[str, Any] = {} if maximum is None else {"retry_backoff_max": maximum}
+    options: dict[str, Any] = {
+        "autoretry_for": (Trouble,), "retry_backoff": factor, "retry_jitter": False, "max_retries": retries,
+    }  # fmt: skip
+    options |= {} if maximum is None else {"retry_backoff_max": maximum}
     options |= {"retry_kwargs": {"countdown": 4}} if countdown else {}  # counts for nothing where there is a backoff
     with World(setup) as world:
-        task = world.task(
-            autoretry_for=(Trouble,), retry_backoff=factor, retry_jitter=False, max_retries=retries, **options
-        )
-        world.call(task, Turn("raise"))
+        world.call(told(world, options, by_class), Turn("raise"))
         world.run()
         highest = 600 if maximum is None else maximum
         rhythm(world, [min(highest, int(max(1.0, factor)) * 2**number) for number in range(retries)])

@@ -99,6 +99,60 @@ def law_s46_a_revoke_is_stored_at_once_and_the_message_discarded_and_acked_in_it
         history.all_settled(world)
 
 
+@law(
+    "S46", setup=alone, end=st.sampled_from(["ok", "raise"]), when=st.sampled_from([0.5, 3.0]), examples=12, since="5.7"
+)
+def law_s46_a_revoke_leaves_alone_what_runs_or_has_ended(setup: Setup, end: str, when: float) -> None:
+    with World(setup) as world:
+        world.call(world.task(), Turn(end))
+        world.sim.run(until=when)
+        world.app.control.revoke("t1")
+        world.run()
+        same(len(world.begins("t1")), 1, "runs")
+        same(history.states(world, "t1"), ["SUCCESS" if end == "ok" else "FAILURE"])
+        same(len(world.trace.where(Revoked)), 0, "task_revoked")
+        history.all_settled(world)
+
+
+@law("S46", setup=alone, stamps=st.lists(st.sampled_from(["red", "blue", None]), min_size=1, max_size=3),
+     terminate=st.booleans(), several=st.booleans(), examples=20)  # fmt: skip
+def law_s46_a_revoke_by_stamps_takes_those_that_bear_them_and_no_others(
+    setup: Setup, stamps: list[str | None], terminate: bool, several: bool
+) -> None:
+    setup = Setup(**{**vars(setup), "slots": 1})
+    with World(setup) as world:
+        task = world.task()
+        world.call(task, Turn(seconds=6.0), stamped_headers=["team"], team="red")
+        for stamp in stamps:
+            world.call(task, **({} if stamp is None else {"stamped_headers": ["team"], "team": stamp}))
+        world.sim.run(until=1.25)
+        world.app.control.revoke_by_stamped_headers(
+            {"team": ["green", "red"] if several else "red"}, terminate=terminate
+        )
+        world.run()
+        ends = [run.state for run in world.trace.of("t1").attempts]
+        same(ends, ["UNKNOWN" if terminate else "SUCCESS"], "who runs is ended on demand only")
+        for number, stamp in enumerate(stamps):
+            same(len(world.begins(f"t{number + 2}")), int(stamp != "red"), f"runs of one stamped {stamp}")
+        revoked = {event.task_id for event in world.trace.where(Revoked)}
+        doomed = {f"t{number + 2}" for number, stamp in enumerate(stamps) if stamp == "red"}
+        same(revoked, doomed | ({"t1"} if terminate else set()), "task_revoked")
+        history.all_settled(world)
+
+
+@law("S47", setup=alone, seconds=st.sampled_from([0.0, 0.1]), examples=25)
+def law_s47_terminate_at_the_moment_of_the_start_ends_it_as_well(setup: Setup, seconds: float) -> None:
+    with World(setup) as world:
+        doomed = world.call(world.task(), Turn(seconds=20.0))
+        world.sim.run(until=seconds)
+        world.app.control.revoke(doomed.id, terminate=True)
+        world.run()
+        same(history.states(world, doomed.id)[-1], "REVOKED")
+        assert not [run for run in world.trace.attempts if run.state == "SUCCESS"], "it ran to its end"
+        same(len(world.trace.where(Revoked)), 1, "task_revoked")
+        history.all_settled(world)
+
+
 @law("S47", setup=alone, eta=st.sampled_from([5, 30]), retry=st.booleans(), examples=30)
 def law_s47_a_revoked_eta_task_or_waiting_retry_is_discarded_at_its_eta(setup: Setup, eta: int, retry: bool) -> None:
     with World(setup) as world:
@@ -138,20 +192,26 @@ def law_s47_terminate_ends_what_runs_and_waits_for_what_does_not(setup: Setup, r
         history.all_settled(world)
 
 
-@law("S45", setup=alone, restart=st.booleans(), examples=16)
-def law_s45_revoked_ids_are_forgotten_by_a_worker_that_starts_again(setup: Setup, restart: bool) -> None:
+@law("S45", setup=alone, then=st.sampled_from(["stays", "restarts", "has told another"]), examples=18)
+def law_s45_revoked_ids_are_forgotten_by_a_worker_that_starts_again_but_not_by_its_neighbours(
+    setup: Setup, then: str
+) -> None:
     with World(setup) as world:
         task = world.task()
         world.app.control.revoke("late")
         world.sim.run(until=2.0)
-        if restart:
+        if then == "has told another":
+            world.sim.start_worker("w2", wait=True)
+        if then != "stays":
             world.sim.stop(worker="w1")
-            world.sim.run(until=5.0)
+            world.sim.run(until=world.sim.now + 3.0)
+        if then == "restarts":
             world.sim.start_worker("w1", wait=True)
         world.call(task, task_id="late")
         world.run()
-        same(len(world.begins("late")), int(restart), "runs")
-        same(history.states(world, "late")[-1], "SUCCESS" if restart else "REVOKED")
+        forgotten = then == "restarts"
+        same(len(world.begins("late")), int(forgotten), "runs")
+        same(history.states(world, "late")[-1], "SUCCESS" if forgotten else "REVOKED")
         history.all_settled(world)
 
 
