@@ -10,7 +10,6 @@ import importlib.util
 import os
 import sys
 import tempfile
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -202,7 +201,7 @@ class World:
         for connection in self.databases.find_tests_own():
             self.locks.take_over(connection)
         postgres.serve_psycopg2(self.patches, self.gate, self.postgres)
-        names.replace_sleep(self.patches, self._make_sleep())
+        names.replace_sleep(self.patches, names.make_sleep(self.kernel, self.gate))
         if self.eager:
             self.patches.install(eager.ROWS, self)
         if self.app is not None:
@@ -269,17 +268,6 @@ class World:
         kernel = self.kernel
         if kernel.current is kernel.driver:
             kernel.start()
-
-    def _make_sleep(self) -> Callable[[float], None]:
-        kernel, gate = self.kernel, self.gate
-
-        def sleep(seconds: float, /) -> None:
-            if gate.inside():
-                kernel.sleep(seconds)
-            else:
-                threading.Event().wait(seconds)
-
-        return sleep
 
     def wrapper_follower(self, before: Collection[str]) -> Callable[[], None]:
         """See `LateWrappers`; `before` names the modules that were there before this world imported Celery's."""

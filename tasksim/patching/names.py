@@ -17,6 +17,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from tasksim.kernel.loop import Kernel
+from tasksim.patching.guard import Gate
 from tasksim.patching.table import Patches, resemble
 
 #: What is looked for: the module and the name under which it is replaced.
@@ -62,6 +64,18 @@ def replace_aliases(patches: Patches) -> None:
         for module, name in places:
             if vars(module).get(name) is real:
                 patches.set(module, name, ours)
+
+
+def make_sleep(kernel: Kernel, gate: Gate) -> Callable[[float], None]:
+    """A `time.sleep` that waits in virtual time, where a simulated process asks."""
+
+    def sleep(seconds: float, /) -> None:
+        if gate.inside():
+            kernel.sleep(seconds)
+        else:
+            threading.Event().wait(seconds)
+
+    return sleep
 
 
 def replace_sleep(patches: Patches, sleep: Callable[[float], None]) -> None:
