@@ -71,7 +71,7 @@ class Cells:
                     f"cells: {path!r} is not an attribute of a module that can be imported; "
                     'write "package.module.attribute"'
                 ) from exc
-            self.name((namespace, name), fresh=copy.deepcopy, fork=copy.deepcopy)
+            self.name((namespace, name), fresh=_copier(path), fork=_copier(path))
 
     def defaults(self, function: FunctionType, make: Callable[[Callable[[Place], Any]], tuple[Any, ...]]) -> None:
         """Exchange a function's default arguments, which hold what other cells have, or methods of that.
@@ -167,3 +167,18 @@ class Cells:
         loop = ["    for owner, body in new.bodies:", "        owner.__dict__ = body"]
         exec("\n".join([*head, *lines, *loop]), environment)
         return environment["switch"]  # type: ignore[no-any-return]
+
+
+def _copier(path: str) -> Callable[[Any], Any]:
+    """Copies what a process begins with in the module's attribute at this path."""
+
+    def copied(value: Any) -> Any:
+        try:
+            return copy.deepcopy(value)
+        except Exception as error:  # the user's own
+            raise UsageError(
+                f"cells: {path} holds a {type(value).__name__} that cannot be copied for another process ({error}). "
+                "Set it to None before the simulation, and make it when a task first needs it."
+            ) from error
+
+    return copied

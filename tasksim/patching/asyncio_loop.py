@@ -110,6 +110,24 @@ def write_to_self(world: Any) -> object:
     return wake
 
 
+def check_running(world: Any) -> object:
+    """What takes the place of an event loop's look whether it runs already."""
+    real, kernel = asyncio.base_events.BaseEventLoop._check_running, world.kernel  # type: ignore[attr-defined]
+
+    def check(loop: Any) -> None:
+        waiter = getattr(getattr(loop, "_selector", None), "_waiter", None)
+        other = getattr(waiter, "process", None) or kernel.driver
+        if waiter is not None and other is not kernel.current:
+            raise RuntimeError(
+                f"This event loop is already running, in {other.name}, and {kernel.current.name} wants it too: "
+                "simulated processes share the globals of your modules. Let each have its own: name the global that "
+                'holds the loop, Simulation(app, cells=["package.module.loop"]).'
+            )
+        real(loop)
+
+    return check
+
+
 def run_once(world: Any) -> object:
     """What takes the place of a round of an event loop."""
     real = asyncio.base_events.BaseEventLoop._run_once  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ own settings does, for the time of a simulation.
 from __future__ import annotations
 
 import sys
+import threading
 from typing import Any
 
 from tasksim.kernel.process import running_thread
@@ -21,3 +22,8 @@ def follow_greenlets(patches: Patches) -> None:
     for tracer in getattr(collector, "tracers", ()):
         if getattr(tracer, "concur_id_func", running_thread) is None:
             patches.set(tracer, "concur_id_func", running_thread)
+    hook = getattr(threading, "_trace_hook", None)
+    if collector is not None and getattr(hook, "__self__", None) is collector:
+        # With it `threading` gives each new thread a tracer of its own. A simulated thread is none of the
+        # interpreter's: it would take the running tracer's place, for good and for all.
+        patches.set(threading, "_trace_hook", None)

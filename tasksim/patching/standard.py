@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from tasksim.patching.asyncio_loop import make_selector, run_once, write_to_self
+from tasksim.patching.asyncio_loop import check_running, make_selector, run_once, write_to_self
 from tasksim.patching.clock import real_monotonic
 from tasksim.patching.table import Row
 
@@ -75,6 +75,11 @@ ROWS: tuple[Row, ...] = (
     Row("subprocess:Popen._wait", "a real program needs real time for its end", _wait_for_program),
     Row("selectors:DefaultSelector", "an event loop made inside waits in virtual time", make_selector),
     Row("asyncio.selector_events:BaseSelectorEventLoop._write_to_self", "as above: it is woken", write_to_self),
+    Row(
+        "asyncio.base_events:BaseEventLoop._check_running",
+        "two processes that share a loop are told how not to; else asyncio's own method answers",
+        check_running,
+    ),
     Row("asyncio.base_events:BaseEventLoop._run_once", "a loop from before waits in virtual time as well", run_once),
     Row("multiprocessing.connection:wait", "a pool of threads waits for a real pipe", _wait_for_pipes),
     Row("subprocess:Popen.poll", "who asks a real program again and again lets it work meanwhile", _look_at_program),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import bdb
+import re
 import sys
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from celery import Celery
 from celery.result import allow_join_result
 
-from tasksim import Limits, Simulation
+from tasksim import Limits, Simulation, UsageError
 from tasksim.patching.clock import real_monotonic
 
 
@@ -30,6 +33,54 @@ def test_asyncio_inside_a_task_waits_in_virtual_time(app: Celery) -> None:
     with Simulation(app) as sim:
         assert gather.delay(3).get() == [0, 1, 2]
         assert sim.now == pytest.approx(60, abs=0.6)
+
+
+#: The event loop that a pool process keeps for all of its tasks, as many applications do.
+loop: asyncio.AbstractEventLoop | None = None
+
+
+def in_the_loop(app: Celery) -> Any:
+    @app.task(shared=False)
+    def nap() -> int:
+        global loop
+        if loop is None:
+            loop = asyncio.new_event_loop()
+        return loop.run_until_complete(asyncio.sleep(5, 7))
+
+    return nap
+
+
+@pytest.fixture
+def no_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(sys.modules[__name__], "loop", None)
+    yield
+    if loop is not None and not loop.is_running():
+        loop.close()
+
+
+@pytest.mark.usefixtures("no_loop")
+def test_a_process_keeps_an_event_loop_for_all_its_tasks(app: Celery) -> None:
+    nap = in_the_loop(app)
+    with Simulation(app, concurrency=2, cells=[f"{__name__}.loop"]) as sim:
+        assert [one.get(timeout=60) for one in [nap.delay() for _ in range(4)]] == [7] * 4
+        assert sim.now == pytest.approx(10, abs=0.6)
+
+
+@pytest.mark.usefixtures("no_loop")
+@pytest.mark.filterwarnings("ignore:coroutine 'sleep' was never awaited")
+def test_processes_that_share_an_event_loop_are_told_how_not_to(app: Celery) -> None:
+    nap = in_the_loop(app)
+    with Simulation(app, concurrency=2) as sim:
+        results = [nap.delay() for _ in range(2)]
+        sim.run()
+        (failed,) = [one for one in results if one.failed()]
+        assert re.search(r"is already running, in w1/\d, and w1/\d wants it too.*cells=", str(failed.result))
+
+
+def test_a_global_that_cannot_be_copied_is_no_cell(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "loop", threading.Lock())
+    with Simulation(app, cells=[f"{__name__}.loop"]) as sim, pytest.raises(UsageError, match="Set it to None"):
+        sim.run()
 
 
 def test_a_task_that_waits_for_a_result_is_told_so(app: Celery) -> None:

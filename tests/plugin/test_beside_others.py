@@ -247,6 +247,42 @@ def test_the_lines_of_a_task_after_its_waits_are_counted(run, pytester, settings
     assert [one.strip() for one in missing if "->" not in one] == ["16-17"]  # the body of `spin`
 
 
+def test_the_lines_of_threads_in_tasks_and_those_after_them_are_counted(run, pytester):
+    pytester.makepyfile(
+        threaded="""
+        import threading, time
+        from celery import Celery
+
+        app = Celery("threaded", broker="amqp://", backend="cache+memory://")
+
+        @app.task
+        def work(number):
+            found = []
+            def inner():
+                time.sleep(1)
+                found.append(number)
+            thread = threading.Thread(target=inner)
+            thread.start()
+            thread.join()
+            time.sleep(1)
+            return found
+        """,
+        test_threaded="""
+        import pytest
+        from threaded import work
+
+        @pytest.mark.tasksim(app="threaded:app")
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_it(sim, number):
+            assert work.delay(number).get() == [number]
+        """,
+    )
+    result = run("-p", "pytest_cov", "--cov=threaded", "--cov-report=term-missing", "test_threaded.py", subprocess=True)
+    result.assert_outcomes(passed=2)
+    (row,) = [line for line in result.outlines if line.startswith("threaded.py")]
+    assert row.split()[-1] == "100%"
+
+
 # --- pytest-timeout
 
 
