@@ -44,6 +44,7 @@ from tasksim.patching import (
     sqlite,
     threads,
 )
+from tasksim.patching.garbage import Garbage
 from tasksim.patching.late_wrappers import LateWrappers
 from tasksim.patching.table import Patches, Row, find
 from tasksim.trace.log import Trace
@@ -110,7 +111,7 @@ class World:
         self.patches = Patches()
         self.task_classes = TaskClasses(self.kernel, self.patches)
         self._environment = dict(os.environ)
-        self._collecting = gc.isenabled()
+        self._collecting, self._garbage = gc.isenabled(), Garbage(self.kernel)
         self.open = True
         _open.append(self)
         try:
@@ -188,7 +189,7 @@ class World:
             worker_app.import_modules(self.app)
         rows = self._rows()
         gc.disable()  # finalizers act in whichever process is running
-        gc.callbacks.append(self._collecting_garbage)
+        self._garbage.watch()
         state.add_cells(kernel.cells, self.patches)
         if self.app is None:
             in_process.add_cells(kernel.cells)
@@ -243,9 +244,6 @@ class World:
             self.task_classes.forked(process.parent, process)
         self.hosts.started(process)
 
-    def _collecting_garbage(self, phase: str, _: Mapping[str, int]) -> None:
-        self.kernel.collecting = phase == "start"
-
     def _ended(self, process: UnixProcess) -> None:
         self.databases.ended(process)
         self.hosts.ended(process)
@@ -288,8 +286,7 @@ class World:
         _open.remove(self)
         with contextlib.ExitStack() as steps:  # the last first
             steps.callback(gc.enable if self._collecting else gc.disable)
-            if self._collecting_garbage in gc.callbacks:
-                steps.callback(gc.callbacks.remove, self._collecting_garbage)
+            steps.callback(self._garbage.leave)
             if self._directory is not None:
                 steps.callback(self._directory.cleanup)
             steps.callback(self._let_go)
