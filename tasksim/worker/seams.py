@@ -10,6 +10,7 @@ from tasksim.worker import (
     backend,
     beat,
     command,
+    debugger,
     host,
     hub,
     joins,
@@ -30,8 +31,8 @@ from tasksim.worker import (
 ROWS: tuple[Row, ...] = (
     *amqp_seam.ROWS, *entropy.ROWS, *guard.ROWS, *threads.ROWS, *standard.ROWS, *pool.ROWS,
     *pool.PROCESS_ROWS, *semaphores.ROWS, *hub.ROWS, *order.ROWS, *state.ROWS, *worker_app.ROWS, *tracer.ROWS,
-    *watch.ROWS, *host.ROWS, *beat.ROWS, *logs.ROWS, *command.ROWS, *looks.ROWS, *backend.ROWS, *joins.ROWS,
-    *settings.ROWS, *memory.ROWS, *shelf.ROWS,
+    *watch.ROWS, *host.ROWS, *beat.ROWS, *logs.ROWS, *command.ROWS, *debugger.ROWS, *looks.ROWS, *backend.ROWS,
+    *joins.ROWS, *settings.ROWS, *memory.ROWS, *shelf.ROWS,
 )  # fmt: skip
 
 

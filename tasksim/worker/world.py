@@ -11,7 +11,7 @@ from tasksim.events import Event, Often
 from tasksim.kernel.loop import Kernel
 from tasksim.patching.clock import Clocks
 from tasksim.patching.databases import Databases
-from tasksim.patching.guard import Gate
+from tasksim.patching.guard import Gate, Watchdog
 from tasksim.patching.table import Patches
 from tasksim.unix.process import UnixProcess
 from tasksim.unix.system import Unix
@@ -46,6 +46,7 @@ class World(Protocol):
         deliveries: the latest delivery of each task's message, by task id.
         task_classes: what processes have put on the classes of tasks.
         watch: listens to Celery's signals.
+        watchdog: ends what blocks for real.
     """
 
     kernel: Kernel
@@ -63,6 +64,7 @@ class World(Protocol):
     deliveries: dict[str, int]
     task_classes: TaskClasses
     watch: Watch
+    watchdog: Watchdog
     ends: Ends | None
     joins: Joins
     memory: Memory

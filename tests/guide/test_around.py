@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import bdb
+import io
 import re
+import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -132,6 +135,54 @@ def test_a_breakpoint_in_a_task_may_take_its_time(app: Celery, monkeypatch: pyte
     finally:
         sys.settrace(before)
     assert debugger.stopped_in == ["work"]
+
+
+#: A person with telnet, who comes a second after the invitation, looks at something, and lets the task go on.
+VISITOR = """
+import socket, sys, time
+time.sleep(1)
+while True:
+    try:
+        line = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+        break
+    except ConnectionRefusedError:
+        time.sleep(0.1)
+with line, line.makefile("rw") as file:
+    def until_prompt():
+        text = ""
+        while not text.endswith("(Pdb) "):
+            text += file.read(1)
+        return text
+    until_prompt()
+    file.write("p number + 40\\n")
+    file.flush()
+    print(until_prompt())
+    file.write("c\\n")
+    file.flush()
+    file.read()
+"""
+
+
+def test_the_remote_debugger_waits_for_a_person(app: Celery) -> None:
+    rdb = pytest.importorskip("celery.contrib.rdb")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    @app.task(shared=False)
+    def work(number: int) -> int:
+        rdb.Rdb(port=port - 1, out=io.StringIO()).set_trace()  # the first pool process takes the next port
+        return number + 1
+
+    before = sys.gettrace()
+    visitor = subprocess.Popen([sys.executable, "-c", VISITOR, str(port)], stdout=subprocess.PIPE, text=True)
+    try:
+        with Simulation(app, limits=Limits(block=0.2), concurrency=1):
+            assert work.delay(2).get(timeout=10) == 3
+        assert "42" in visitor.communicate(timeout=20)[0]
+    finally:
+        sys.settrace(before)
+        visitor.kill()
+        visitor.wait()
 
 
 def release(broker: str, version: int) -> Celery:
