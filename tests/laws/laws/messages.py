@@ -9,7 +9,7 @@ from celery.app.task import Context
 from hypothesis import strategies as st
 from kombu import Exchange, Queue
 
-from tasksim.events import Published
+from tasksim.events import HookCalled, Published, StateStored
 from tests.laws import draw, history
 from tests.laws.base import law
 from tests.laws.history import same
@@ -160,6 +160,17 @@ def law_s24_links_and_errbacks_wait_for_the_last_run_and_happen_once(
             same(world.starts(f"link{number}")[:1], [end] if last == "ok" else [], "links")
             same(len(world.begins(f"link{number}")), int(last == "ok"))
         same(len(world.trace.where(Published, task="after")), links if last == "ok" else 1)
+        if last == "ok":
+            # S11: links are published, then the result is stored.
+            sent = history.place(world, Published, "link0")
+            assert sent < history.place(world, StateStored, "t1", state="SUCCESS"), "stored before its link was sent"
+        else:
+            # S12: the failure is stored, then errbacks are published, then the hook is told.
+            stored, sent = (
+                history.place(world, StateStored, "t1", state="FAILURE"),
+                history.place(world, Published, "errback"),
+            )
+            assert stored < sent < history.place(world, HookCalled, "t1", hook="on_failure"), "the order of a failure"
         history.all_settled(world)
 
 

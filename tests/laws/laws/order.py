@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
 from celery import Celery, chain
+from celery.exceptions import SoftTimeLimitExceeded
 from hypothesis import strategies as st
 
 from tasksim.events import Acked, Delivered, Failed, Finished, Received, Rejected, TaskRejected, TaskUnknown
@@ -149,6 +151,36 @@ def law_s18_a_hard_time_limit_fails_the_task_from_the_main_process(
         history.all_settled(world)
 
 
+@law("S18", setup=alone, soft=st.sampled_from([1, 3]), more=st.sampled_from([1, 2]), stubborn=st.booleans(),
+     examples=15, since="5.7")  # fmt: skip
+def law_s18_the_soft_limit_comes_first_and_the_hard_one_counts_from_the_start_too(
+    setup: Setup, soft: int, more: int, stubborn: bool
+) -> None:
+    told: list[tuple[str, float]] = []
+    with World(setup) as world:
+
+        def body() -> None:
+            try:
+                time.sleep(20.0)
+            except SoftTimeLimitExceeded:
+                told.append(("soft", world.sim.now))
+                if not stubborn:
+                    raise
+                time.sleep(20.0)
+
+        task = world.app.task(name="limited", shared=False, soft_time_limit=soft, time_limit=soft + more)(body)
+        task.apply_async(task_id="t1")
+        world.run()
+        ((_, now),) = told
+        assert soft - 0.01 <= now <= soft + 1.1, f"soft limit at {now}"
+        failed = world.trace.where(Failed)
+        limit = soft + more if stubborn else soft
+        same({event.exception for event in failed}, {"TimeLimitExceeded" if stubborn else "SoftTimeLimitExceeded"})
+        assert limit - 0.01 <= failed[0].time <= limit + 1.1, f"failed at {failed[0].time}"
+        same(world.result("t1").state, "FAILURE")
+        history.all_settled(world)
+
+
 @law("S10", setup=alone, others=st.integers(0, 2), examples=15)
 def law_s10_an_unknown_task_is_rejected_and_fails(setup: Setup, others: int) -> None:
     with World(setup) as world:
@@ -224,6 +256,8 @@ def law_s20_a_cold_shutdown_cancels_what_runs_and_publishes_nothing(
     # S43 with S20: early ones are lost with RETRY stored, late ones come back.
     with World(setup) as world:
         task = world.task(base=Hooked, ignore_result=ignore_result)
+        over = world.call(task).id
+        world.sim.run(until=1.25)
         calls = [world.call(task, Turn(seconds=seconds), Turn(seconds=1.0)).id for _ in range(running)]
         world.sim.stop(worker="w1", how="cold", at=2.25)
         world.sim.start_worker("w2", at=60.0)
@@ -240,4 +274,6 @@ def law_s20_a_cold_shutdown_cancels_what_runs_and_publishes_nothing(
             same(len(world.trace.where("Published", task_id=task_id)), 1, "messages")
             came = any(event.process == "w1" for event in world.trace.where(Delivered, task_id=task_id))
             same([note.seen["delivery_info"]["redelivered"] for note in starts][-1], came and not lost, "redelivered")
+        same(history.states(world, over), [] if ignore_result else ["SUCCESS"], "what was over")
+        same([name for name, told, _ in world.told if told == over][1:], ["on_success", "after_return"], "its hooks")
         history.all_settled(world)

@@ -123,10 +123,11 @@ def law_s50_a_chord_of_one_or_of_none_runs_its_body_with_a_list(setup: Setup, si
     setup=setups,
     kind=st.sampled_from(["old", "bound", "new", "failing", "two"]),
     retries=st.integers(0, 2),
+    linked=st.booleans(),
     examples=30,
 )
 def law_s53_an_errback_of_three_arguments_is_called_in_process_and_any_other_sent(
-    setup: Setup, kind: str, retries: int
+    setup: Setup, kind: str, retries: int, linked: bool
 ) -> None:
     called: list[tuple[str, str, str]] = []
     with World(setup) as world:
@@ -147,7 +148,10 @@ def law_s53_an_errback_of_three_arguments_is_called_in_process_and_any_other_sen
 
         function = {"old": old, "bound": bound, "two": two}.get(kind, new)
         errback = world.app.task(name="errback", shared=False, bind=kind == "bound")(function)
-        world.call(world.task(), *[AGAIN] * retries, Turn("raise"), link_error=errback.s())
+        task = world.task()
+        world.plan("t1", *[AGAIN] * retries, Turn("raise"))
+        last = task.si().set(task_id="t1", link_error=[errback.s()])
+        chain(*([task.si().set(task_id="before")] if linked else []), last).apply_async()
         world.run()
         inside = kind in ("new", "failing", "two")
         # One of two arguments gets three as well, and its error is only logged.
@@ -226,23 +230,27 @@ def law_s55_a_stored_success_is_never_overwritten(setup: Setup, backend: str, en
 
 
 @law("S56", setup=draw.setups(broker="amqp", workers=1), on=st.booleans(), stored=st.booleans(), speaks_of=("kill",),
-     links=st.booleans(), examples=30)  # fmt: skip
+     links=st.booleans(), fails=st.sampled_from([False, False, True]), examples=30)  # fmt: skip
 def law_s56_a_redelivered_success_is_skipped_if_deduplication_is_on(
-    setup: Setup, on: bool, stored: bool, links: bool
+    setup: Setup, on: bool, stored: bool, links: bool, fails: bool
 ) -> None:
     with World(setup, backend=REDIS, worker_deduplicate_successful_tasks=on) as world:
         after = world.task("after").si().set(task_id="link") if links else None
-        world.call(world.task(), Turn(), Turn(), link=after)
+        world.call(world.task(), Turn("raise" if fails else "ok"), Turn(), link=after)
         if stored:
-            world.sim.kill(worker="w1", when=world.sim.on(Succeeded))
+            world.sim.kill(worker="w1", when=world.sim.on(Failed if fails else Succeeded))
         else:
             world.sim.kill(worker="w1", at=0.5)
         world.sim.start_worker("w2", at=10.0)
         world.run()
-        skipped = on and stored and setup.late
+        skipped = on and stored and not fails and setup.late
         again = setup.late and not skipped
         same(len(world.begins("t1")), 1 + again, "runs")
-        same(len(world.trace.where(StateStored, task_id="t1", state="SUCCESS")), int(stored) + again, "successes")
+        same(
+            len(world.trace.where(StateStored, task_id="t1", state="SUCCESS")),
+            int(stored and not fails) + again,
+            "successes",
+        )
         if skipped:
             same(history.mains(world, "t1")[-2:], ["accepted", "ack"], "w2")
         # A first delivery runs, whatever is stored.

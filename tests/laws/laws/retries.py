@@ -44,7 +44,8 @@ def told(world: World, options: dict[str, Any], by_class: bool) -> Any:
 
 
 @law("S21", setup=setups, limit=st.sampled_from([0, 1, 2, 3, 5]), delay=delays, speaks_of=RETRY,
-     where=st.sampled_from(["task", "call", "autoretry", "retry_kwargs", "both", "default"]), examples=36)  # fmt: skip
+     where=st.sampled_from(["task", "call", "autoretry", "retry_kwargs", "both", "default", "over none"]),
+     examples=36)  # fmt: skip
 def law_s21_there_are_max_retries_and_one_runs(setup: Setup, limit: int, delay: int, where: str) -> None:
     limit = 3 if where == "default" else limit
     options: dict[str, Any] = {"default_retry_delay": delay}
@@ -52,10 +53,11 @@ def law_s21_there_are_max_retries_and_one_runs(setup: Setup, limit: int, delay: 
         options |= {"autoretry_for": (Trouble,), "max_retries": 9}
     options |= {"retry_kwargs": {"max_retries": limit}} if where == "retry_kwargs" else {}
     options |= {"max_retries": limit} if where in ("task", "autoretry") else {}
-    given: dict[str, Any] = {"max_retries": limit} if where in ("call", "both") else {}
+    options |= {"max_retries": None} if where == "over none" else {}
+    given: dict[str, Any] = {"max_retries": limit} if where in ("call", "both", "over none") else {}
     # What a retry raises at its own end is not retried automatically either.
     given |= {"exc": Trouble("given")} if where == "both" else {}
-    manual = where in ("task", "call", "both", "default")
+    manual = where not in ("autoretry", "retry_kwargs")
     with World(setup) as world:
         world.call(world.task(**options), Turn("retry" if manual else "raise", options=tuple(given.items())))
         world.run()

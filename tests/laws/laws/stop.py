@@ -33,6 +33,8 @@ def law_s42_a_warm_shutdown_lets_running_tasks_end_and_gives_the_others_back(
             same(attempt.worker, "w1" if attempt.started <= when + 0.25 else "w2", f"who ran {task_id}")
             seen = [e.process for e in world.trace.where("Delivered", task_id=task_id)]
             same(attempt.redelivered, attempt.worker == "w2" and "w1" in seen, f"redelivered of {task_id}")
+        late = [e for e in world.trace.where("Delivered") if e.process == "w1" and e.time > when + 0.3]
+        same(late, [], "delivered to a worker that stops")
         last = next(e.time for e in world.trace.where("WorkerDown"))
         ends = [a.ended or 0.0 for a in world.trace.attempts if a.worker == "w1"]
         assert 0 <= last - max([when + 0.25, *ends]) < 5.0, f"w1 ended at {last}"
