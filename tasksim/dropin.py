@@ -49,8 +49,9 @@ class DropIn(Simulation):
         self.latency = LATENCY
         self._kernel.agenda.free_looks = 0  # the same for what goes over no wire: each look at the clock takes a tick
         self._world.threads.on_start, self._world.threads.on_end = self._thread_starts, self._thread_ended
+        if not gc.get_freeze_count():  # else somebody froze what they want to stay so
+            self._world.patches.on_restore(gc.unfreeze)
         gc.freeze()  # what is there now is not looked through again and again
-        self._world.patches.on_restore(gc.unfreeze)
         gc.enable()
         return self
 

@@ -1,5 +1,6 @@
 """For all tests: pytester, and the plugin itself where tasksim is on the path but not installed."""
 
+import gc
 import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points
@@ -23,6 +24,14 @@ def as_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pytest inside a test prints what it prints for a person; what it prints on a CI server is asked for."""
     for name in ("CI", "BUILD_NUMBER"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_is_left_need_not_be_looked_through_again() -> Iterator[None]:
+    """What a simulation's killed processes held stays for good: thousands of simulations would slow each collection."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

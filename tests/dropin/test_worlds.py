@@ -354,3 +354,15 @@ def test_who_measures_the_collection_of_garbage_changes_no_time() -> None:
     finally:
         gc.callbacks.remove(measure)
     assert len(looks) >= 2
+
+
+@pytest.mark.parametrize("by_somebody", [True, False])
+def test_what_somebody_froze_stays_frozen_and_nothing_else(by_somebody: bool) -> None:
+    gc.collect()
+    gc.unfreeze()
+    if by_somebody:
+        gc.freeze()
+    with DropIn():
+        assert gc.get_freeze_count() > 0
+    assert (gc.get_freeze_count() > 0) is by_somebody
+    gc.freeze()
