@@ -162,6 +162,7 @@ class Patches:
     def restore(self) -> None:
         """Take everything back, the last first."""
         self._mend_new_modules()
+        self._modules = frozenset()  # frames of the dead keep this object
         while self._calls:
             self._calls.pop()()
         while self._items:
