@@ -32,13 +32,14 @@ REMEDY = (
 class _Places:
     """Where each task that is not over lies: the worker that holds its message (or None), and its queue."""
 
-    def __init__(self, trace: Any) -> None:
-        self._trace, self._seen = trace, 0
+    def __init__(self, world: World) -> None:
+        self._world, self._seen = world, 0
         self.of: dict[str, tuple[str | None, str]] = {}
         self.names: dict[str, str] = {}
 
     def catch_up(self) -> None:
-        for event in self._trace[self._seen :]:
+        trace = self._world.trace  # not kept: what outlives a simulation must not hold it
+        for event in trace[self._seen :]:
             task_id = getattr(event, "task_id", None)
             if task_id is None:
                 continue
@@ -53,7 +54,7 @@ class _Places:
                     self.of.pop(task_id, None)
             elif isinstance(event, _OVER) or (isinstance(event, e.Rejected) and not event.requeue):
                 self.of.pop(task_id, None)
-        self._seen = len(self._trace)
+        self._seen = len(trace)
 
 
 class Deadlock:
@@ -61,7 +62,7 @@ class Deadlock:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._places = _Places(world.trace)
+        self._places = _Places(world)
         self._held: dict[Waiter, str] = {}
         self._full: set[str] = set()
         self._reasons: dict[Waiter, str] = {}

@@ -157,7 +157,7 @@ class Simulation(Processes, Patterns, Faults, Publishing):
         self._world.set_up(self._begin)
         self._kernel, self.trace = self._world.kernel, self._world.trace
         self._progress = Progress(self._world)
-        self._publications, self._forgotten = None, 0
+        self._kept, self._publications, self._forgotten = self._world.kept, None, 0
         if self._world.ends is not None:
             self._world.ends.wait = self._wait_for_ends
         for watcher in list(watchers):

@@ -48,7 +48,7 @@ from tasksim.patching.garbage import Garbage
 from tasksim.patching.late_wrappers import LateWrappers
 from tasksim.patching.table import Patches, Row, find
 from tasksim.trace.log import Trace
-from tasksim.trace.recorder import Recorder
+from tasksim.trace.recorder import Recorder, nowhere
 from tasksim.unix.process import UnixProcess
 from tasksim.unix.system import Unix
 from tasksim.worker import app as worker_app
@@ -311,6 +311,9 @@ class World:
 
     def _let_go(self) -> None:
         self.recorder.end()
+        self.kept, self.redis_watch.keep = deque(), nowhere
+        for server in self.amqp.all():
+            server.shared.keep = nowhere
         self.trace = Trace()
         self.ends = None
         remains.let_go(self.kernel.buried, len(self._cells))

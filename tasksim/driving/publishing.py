@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
@@ -26,6 +27,7 @@ class Publishing(Running):
     """What was published, and what should have been."""
 
     app: Any
+    _kept: Sequence[tuple[int, Any]] = ()
     _publications: Publications | None = None
     _forgotten: int = 0
 
@@ -34,7 +36,7 @@ class Publishing(Running):
         """The messages of tasks that were published so far, in order; of very many the last 10,000."""
         world = self._world
         if self._publications is None:
-            self._publications = Publications(world.kept, self.trace, world.amqp)
+            self._publications = Publications(self._kept, self.trace, world.amqp)
         if world.open and self._kernel.current is self._kernel.driver and world.network.latency_ns_max:
             self._kernel.park(self._kernel.now_ns + TRIPS * world.network.latency_ns_max, "what is on its way")
         epoch = (world.clocks.epoch_ns + LEAD_NS) / SECOND
@@ -121,7 +123,7 @@ class Publishing(Running):
             )
 
     def _check_kept(self, wanted: Wanted, enough: bool) -> None:
-        kept = self._world.kept
+        kept = self._kept
         if enough or len(kept) < KEPT or self._publications is None:
             return
         lost = [

@@ -47,10 +47,10 @@ class Recorder:
 
     def end(self) -> None:
         """From now on events go nowhere."""
-        self._append, self._callbacks = _nowhere, {}
+        self._append, self._callbacks = nowhere, {}
         self._renew()
         self._served = []
 
 
-def _nowhere(_: Event) -> None:
-    """Where the events of what is over go."""
+def nowhere(_: object) -> None:
+    """Where that goes what is over."""

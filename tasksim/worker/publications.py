@@ -199,23 +199,23 @@ class Publications:
     def __init__(self, kept: Iterable[tuple[int, Any]], events: list[Event] | Any, servers: AmqpServers) -> None:
         self._kept, self._events, self._servers = kept, events, servers
         self._seen = 0
-        self._published: dict[int, Published] = {}
+        self._published: dict[int, tuple[Published, float]] = {}
         self._queues: dict[int, list[str]] = {}
         self._gone: set[int] = set()
-        self._jumps: list[tuple[float, float]] = []
+        self._jumped = 0.0
         self._read: dict[int, Publication] = {}
 
     def _catch_up(self) -> None:
         for event in self._events[self._seen :]:
             if isinstance(event, Published):
-                self._published[event.message] = event
+                self._published[event.message] = event, self._jumped
             elif isinstance(event, Queued):
                 if event.message not in self._gone:
                     self._queues.setdefault(event.message, []).append(event.queue)
             elif isinstance(event, (DeadLettered, MessageExpired)):
                 self._gone.add(event.message)  # where it is put now was not its publisher's doing
             elif isinstance(event, Fault) and event.kind == "jump clock":
-                self._jumps.append((event.time, float(event.target.split()[0])))
+                self._jumped += float(event.target.split()[0])
         self._seen = len(self._events)
 
     def all(self, epoch: float) -> list[Publication]:
@@ -229,9 +229,9 @@ class Publications:
         for number, content in self._kept:
             one = self._read.get(number)
             if one is None:
-                event = self._published[number]
-                later = sum(seconds for at, seconds in self._jumps if at > event.time)
-                one = self._read[number] = Publication(event, content, epoch - later + event.time)
+                event, jumped = self._published[number]
+                wall = epoch - (self._jumped - jumped) + event.time
+                one = self._read[number] = Publication(event, content, wall)
             if one.task is not None:
                 one.queues = self._meant_for(one)
                 found.append(one)
@@ -239,7 +239,7 @@ class Publications:
 
     def forgotten(self, oldest: int) -> list[Published]:
         """Of messages before this one, whose contents are no longer kept, what the trace says."""
-        return [event for number, event in self._published.items() if number < oldest]
+        return [event for number, (event, _) in self._published.items() if number < oldest]
 
     def _meant_for(self, one: Publication) -> tuple[str, ...]:
         if not _DELAYED.match(one.exchange):

@@ -174,6 +174,35 @@ def test_a_canvas_waits_nowhere_and_one_that_is_waited_for_is_seen_through(broke
                 sim.run()
 
 
+def test_workers_that_wait_for_each_other_are_named_together(broker: str) -> None:
+    app = make_app(broker)
+
+    @app.task(name="there", shared=False)
+    def there() -> int:
+        with allow_join_result():
+            return back.apply_async(queue="b").get()
+
+    @app.task(name="back", shared=False)
+    def back() -> int:
+        with allow_join_result():
+            return app.tasks["inner"].apply_async(queue="a").get()
+
+    workers = {name: {"queues": [name], "concurrency": 1} for name in ("a", "b")}
+    with Simulation(app, workers=workers) as sim:
+        there.apply_async(queue="a")
+        with pytest.raises(PoolDeadlock) as error:
+            sim.run()
+    lines = str(error.value).splitlines()
+    assert any(line.startswith("  there[") and line.endswith("], which waits itself") for line in lines)
+    assert any(line.startswith("  back[") and "which worker a holds, taken from queue a" in line for line in lines)
+
+
+def test_in_eager_mode_it_is_named_as_well(broker: str) -> None:
+    app = make_app(broker)
+    with Simulation(app, mode="eager", concurrency=1), pytest.raises(PoolDeadlock):
+        app.tasks["outer"].delay()
+
+
 def test_threads_and_solo_pools_are_seen_too(broker: str) -> None:
     for options in ({"pool": "threads", "concurrency": 2}, {"pool": "solo"}):
         app = make_app(broker)

@@ -11,6 +11,7 @@ from celery import Celery, chain, chord, group
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kombu import Exchange, Queue
+from kombu.common import Broadcast
 from kombu.serialization import disable_insecure_serializers, enable_insecure_serializers
 
 from tasksim import Simulation, UsageError
@@ -147,6 +148,32 @@ def test_in_eager_mode_and_in_an_app_that_is_always_eager(shop: Celery) -> None:
         charge.delay(9)
         sim.assert_published(charge, args=(9,), times=1)
         sim.assert_not_published(charge, args=(7,))
+
+
+def test_times_count_by_the_clock_of_the_publishing_whatever_it_shows_later(shop: Celery) -> None:
+    charge = shop.tasks["shop.charge"]
+    with Simulation(shop, workers=0) as sim:
+        charge.apply_async((1,), countdown=60, expires=90)
+        sim.advance(10)
+        sim.jump_clock(3600)
+        charge.apply_async((2,), countdown=60, expires=90)
+        sim.jump_clock(-7200)
+        charge.apply_async((3,), countdown=60, expires=90)
+        sim.assert_published(charge, countdown=60, expires=90, tolerance=0.01, times=3)
+        sim.assert_published(charge, args=(1,), eta=60)
+        sim.assert_published(charge, args=(2,), eta=datetime(2026, 1, 1, 13, 1, 10, tzinfo=UTC))
+
+
+def test_a_broadcast_is_for_each_workers_queue() -> None:
+    app = Celery("proj", broker=AMQP)
+    app.conf.task_queues = [Queue("celery"), Broadcast("everyone")]
+    work = app.task(name="work", shared=False)(nothing)
+    with Simulation(app, workers=2) as sim:
+        work.apply_async(queue="everyone")
+        (one,) = sim.assert_published(work, exchange="everyone", times=1)
+        assert len(one.queues) == 2
+        sim.run()
+        assert len(sim.trace.attempts) == 2
 
 
 def test_after_the_end_the_same_can_be_asked(shop: Celery) -> None:
