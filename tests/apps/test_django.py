@@ -19,7 +19,7 @@ def test_a_django_projects_suite(pytester, monkeypatch, broker, database):
     plugins = ["-p", "tasksim.pytest_plugin", "-p", "django", "-p", "no:cacheprovider"]
     result = pytester.runpytest_subprocess("check_notes.py", "check_transactions.py", *plugins, timeout=600)
     in_file_only = 0 if database == "file" else 4
-    result.assert_outcomes(passed=23 - in_file_only, skipped=2 + in_file_only)
+    result.assert_outcomes(passed=24 - in_file_only, skipped=2 + in_file_only)
 
 
 UNCAPTURED = """

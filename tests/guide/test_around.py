@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import bdb
+import contextlib
 import io
 import re
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -247,3 +248,47 @@ def test_fastapi_publishes_and_tells_the_state(app: Celery) -> None:
         assert asyncio.run(ask("GET", f"/sums/{task_id}")) == {"state": "PENDING", "result": None}
         sim.run()
         assert asyncio.run(ask("GET", f"/sums/{task_id}")) == {"state": "SUCCESS", "result": 3}
+
+
+def test_fastapis_test_client_runs_views_in_threads_of_its_own(app: Celery) -> None:
+    fastapi = pytest.importorskip("fastapi")
+    testclient = pytest.importorskip("fastapi.testclient")
+
+    @app.task(shared=False)
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    lives = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        lives.append("up")
+        await asyncio.sleep(5)
+        yield
+        lives.append("down")
+
+    api = fastapi.FastAPI(lifespan=lifespan)
+
+    @api.post("/started")
+    def start(x: int, y: int) -> dict[str, str]:
+        return {"id": add.delay(x, y).id}
+
+    @api.post("/done")
+    def wait(x: int, y: int) -> dict[str, int]:
+        return {"sum": add.delay(x, y).get(timeout=10)}
+
+    @api.post("/afterwards")
+    async def afterwards(x: int) -> Any:
+        tasks = fastapi.BackgroundTasks()
+        tasks.add_task(add.delay, x, x)
+        return fastapi.responses.JSONResponse({}, background=tasks)
+
+    with Simulation(app) as sim, testclient.TestClient(api) as client:
+        task_id = client.post("/started?x=1&y=2").json()["id"]
+        sim.assert_published(app.AsyncResult(task_id), args=(1, 2))
+        assert client.post("/done?x=3&y=4").json() == {"sum": 7}
+        client.post("/afterwards?x=5")
+        sim.assert_published(add, args=(5, 5), times=1)
+        sim.run()
+        assert app.AsyncResult(task_id).get() == 3
+    assert lives == ["up", "down"]

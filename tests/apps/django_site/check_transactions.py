@@ -84,6 +84,17 @@ def test_in_the_transaction_of_a_test_commits_are_captured(sim, django_capture_o
     assert note.done == 1
 
 
+@pytest.mark.django_db
+def test_what_waits_for_a_commit_is_told_where_a_message_is_missed(sim, django_capture_on_commit_callbacks):
+    note = Note.objects.create(text="a")
+    tasks.finish.delay_on_commit(note.pk)
+    with pytest.raises(AssertionError, match=r"transaction.on_commit .* did not fire"):
+        sim.assert_published(tasks.finish, args=(note.pk,))
+    with django_capture_on_commit_callbacks(execute=True):
+        tasks.finish.delay_on_commit(note.pk)
+    sim.assert_published(tasks.finish, args=(note.pk,), times=1)
+
+
 # --- one connection for all, or one for each
 
 
