@@ -7,6 +7,7 @@ import bdb
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import socket
 import sys
@@ -19,6 +20,8 @@ from tasksim.kernel.loop import Kernel
 from tasksim.patching.clock import real_monotonic
 from tasksim.patching.table import Row
 
+#: Real seconds that somebody from outside has to connect to a socket.
+PATIENCE = 1.0
 _LOOPBACK = {"localhost", "127.0.0.1", "::1", "", None}
 
 
@@ -172,6 +175,21 @@ def _fork(world: Any) -> object:
     return fork
 
 
+def _accept(world: Any) -> object:
+    real, kernel, gate = socket.socket.accept, world.kernel, world.gate
+
+    def accept(self: Any) -> Any:
+        waits = gate.inside() and self.gettimeout() is None
+        if waits and not select.select([self.fileno()], [], [], PATIENCE)[0]:
+            raise UnsupportedError(
+                f"{kernel.current.name} waits at a real socket for somebody to connect, and everything would wait with "
+                "it. A debugger: breakpoint() instead of celery.contrib.rdb. A server: start it outside of the tests"
+            )
+        return real(self)
+
+    return accept
+
+
 def _set_trace(world: Any) -> object:
     real, watchdog = bdb.Bdb.set_trace, world.watchdog
 
@@ -190,6 +208,7 @@ ROWS = (
     Row("socket:socket.connect_ex", "as above", _connect("connect_ex"), new=True),
     Row("socket:socket.sendto", "nor does a datagram, which needs no connection", _send("sendto", 2), new=True),
     Row("socket:socket.sendmsg", "as above", _send("sendmsg", 4), new=True),
+    Row("socket:socket.accept", "nobody outside is in virtual time", _accept),
     Row("socket:getaddrinfo", "as above: not even to ask for an address", _getaddrinfo),
     Row("socket:gethostbyname", "as above", _gethost("gethostbyname")),
     Row("socket:gethostbyname_ex", "as above", _gethost("gethostbyname_ex")),

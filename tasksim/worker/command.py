@@ -12,6 +12,7 @@ from typing import Any
 
 from celery.app.base import Celery
 
+from tasksim.errors import UnsupportedError
 from tasksim.patching.table import Row
 from tasksim.worker.world import World
 
@@ -59,4 +60,17 @@ def _start(world: World) -> object:
     return start
 
 
-ROWS = (Row("celery.app.base:Celery.start", "a command's call leaves the app's options in the commands", _start),)
+def _start_node(_: World) -> object:
+    def start_node(self: Any, *_arguments: Any, **_options: Any) -> None:
+        raise UnsupportedError(
+            f"celery multi starts {self.name} as a real process, which would work with the real broker; "
+            "Simulation(workers=...) and sim.start_worker start simulated ones"
+        )
+
+    return start_node
+
+
+ROWS = (
+    Row("celery.app.base:Celery.start", "a command's call leaves the app's options in the commands", _start),
+    Row("celery.apps.multi:Node._waitexec", "celery multi starts real processes, on the real broker", _start_node),
+)

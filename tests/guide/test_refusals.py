@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from celery import Celery
 
 from tasksim import Simulation
 from tasksim.errors import UnsupportedError
+from tasksim.patching import guard
 
 
 @pytest.mark.parametrize("url", ["sqs://", "kafka://localhost:9092", "mongodb://localhost", "filesystem://"])
@@ -54,3 +57,27 @@ def test_the_management_api_is_refused_but_its_bindings() -> None:
         assert "celery" in {one["destination"] for one in manager.get_bindings()}
         with pytest.raises(UnsupportedError, match=r"get_queues of RabbitMQ's management API.*sim\.queues tells"):
             manager.get_queues()
+
+
+def test_celery_multi_is_refused_before_it_starts_a_real_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["multi", "start", "1", f"--pidfile={tmp_path}/%n.pid", f"--logfile={tmp_path}/%n.log"]
+    monkeypatch.setattr("sys.argv", ["celery", *arguments])
+    app = Celery(broker="amqp://", backend="redis://")
+    with Simulation(app), pytest.raises(UnsupportedError, match=r"celery1@.* as a real process.*sim\.start_worker"):
+        app.start(argv=arguments)
+
+
+def test_celerys_remote_debugger_is_refused_in_favour_of_breakpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "PATIENCE", 0.01)
+    app = Celery(broker="redis://", backend="redis://")
+
+    @app.task(shared=False)
+    def look_into() -> None:
+        from celery.contrib import rdb
+
+        rdb.set_trace()
+
+    with Simulation(app), pytest.raises(UnsupportedError, match=r"w1/1 waits at a real socket.*breakpoint\(\)"):
+        look_into.delay().get()
