@@ -91,6 +91,15 @@ class _Consumer:
         return self._keys
 
 
+def _handed_over(channel: Any) -> bool:
+    """Has a server answered its BRPOP, and it has not read that yet?
+
+    Before kombu 5.7 an answer may lie there for up to a second while the prefetch leaves no room, in no server's data.
+    """
+    file = getattr(getattr(channel._in_poll, "_sock", None), "file", None)
+    return file is not None and bool(file.buffer)
+
+
 class RedisWatch:
     """Sees the messages of one simulation on Redis.
 
@@ -302,10 +311,9 @@ class RedisWatch:
         if gone or self._counted[0] != writes:
             by_itself = any(getattr(one.channel, "_expires", None) for one in self._consumers.values())
             self._counted = (-1 if by_itself else writes, self._count())
-        if self._in_hand:
-            ready, unacked = self._counted[1]
-            return ready, unacked + sum(not process.dead for process in self._in_hand)
-        return self._counted[1]
+        ready, unacked = self._counted[1]
+        unacked += sum(_handed_over(channel) for channel in self._consumers)
+        return ready, unacked + sum(not process.dead for process in self._in_hand)
 
     def _name_of(self, key: str) -> str:
         """The queue of a list, by what channels have shown of their prefixes and of what stands before a priority."""

@@ -156,6 +156,22 @@ def test_without_acknowledgements_a_killed_workers_tasks_are_lost() -> None:
     assert lost == {True: False, False: True}
 
 
+def test_what_redis_has_handed_over_and_no_worker_has_read_yet_is_work() -> None:
+    app = make_app(REDIS, REDIS, worker_prefetch_multiplier=1, task_acks_late=True)
+
+    @app.task(bind=True, name="again", shared=False)
+    def again(task: Any, times: int) -> None:
+        time.sleep(1.0)
+        if task.request.retries < times:
+            task.retry(countdown=2)
+
+    # Before kombu 5.7 the last retry lies in the worker's socket for a second, while nothing else is left to do.
+    with Simulation(app, concurrency=1) as sim:
+        results = [again.delay(times) for times in (1, 0, 1)]
+        sim.run()
+        assert [result.state for result in results] == ["SUCCESS"] * 3
+
+
 def test_a_global_prefix_stands_before_each_key() -> None:
     app = on_redis(global_keyprefix="shop:")
     app.conf.result_backend_transport_options = {"global_keyprefix": "shop-results:"}

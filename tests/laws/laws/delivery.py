@@ -72,7 +72,7 @@ def law_s34_what_a_closed_channel_gives_back_comes_before_the_others(setup: Setu
 
 @law("S34", setup=draw.setups(broker="redis", workers=0, slots=1, late=True, prefetch=st.integers(1, 4)),
      others=st.integers(4, 6), priority=st.sampled_from([0, 0, 3]), speaks_of=("kill", "redelivery"),
-     examples=10)  # fmt: skip
+     examples=10, since="5.7")  # fmt: skip
 def law_s34_a_sweep_gives_back_all_that_is_overdue_before_the_others_of_its_priority(
     setup: Setup, others: int, priority: int
 ) -> None:
@@ -129,7 +129,7 @@ def max_running(world: World) -> int:
 
 
 @law("S36", setup=draw.setups(workers=1, slots=1, late=True, prefetch=st.integers(1, 3)), etas=st.integers(1, 4),
-     calls=st.integers(0, 6), version=st.sampled_from(["3.13", "4.1"]), eta=st.sampled_from([20, 30]))  # fmt: skip
+     calls=st.integers(0, 6), version=draw.rabbits, eta=st.sampled_from([20, 30]))  # fmt: skip
 def law_s36_each_eta_task_makes_room_for_one_more_but_not_on_rabbitmq_4(
     setup: Setup, etas: int, calls: int, version: str, eta: int
 ) -> None:
@@ -205,7 +205,7 @@ def law_s37_what_a_rate_limit_holds_comes_again_after_a_cut_and_runs_once(setup:
 
 
 @law("S37", setup=draw.setups(broker="amqp", workers=1, late=True, slots=st.integers(2, 3), prefetch=st.integers(1, 3)),
-     running=st.integers(1, 3), version=st.sampled_from(["3.13", "3.13", "4.1"]), examples=15)  # fmt: skip
+     running=st.integers(1, 3), version=draw.rabbits, examples=15)  # fmt: skip
 def law_s37_after_a_cut_the_prefetch_is_less_by_what_runs_until_that_is_over(
     setup: Setup, running: int, version: str
 ) -> None:
@@ -227,7 +227,7 @@ def law_s37_after_a_cut_the_prefetch_is_less_by_what_runs_until_that_is_over(
 
 
 @law("S38", setup=draw.setups(workers=1, prefetch=4), rate=st.sampled_from(["2/s", "1/s", "30/m", "10/m", "3600/h", 4]),
-     calls=st.integers(1, 5), apart=st.sampled_from([0.0, 0.7]))  # fmt: skip
+     calls=st.integers(1, 5), apart=st.sampled_from([0.0, 0.7]), since="5.7")  # fmt: skip
 def law_s38_a_rate_limit_lets_one_start_each_interval_and_the_first_at_once(
     setup: Setup, rate: Any, calls: int, apart: float
 ) -> None:
@@ -251,7 +251,7 @@ def law_s38_a_rate_limit_lets_one_start_each_interval_and_the_first_at_once(
 
 @law("S38", setup=draw.setups(workers=1, broker="redis", slots=1, late=True, prefetch=st.integers(1, 3)),
      etas=st.integers(1, 4), rate=st.sampled_from([("1/s", 1.0), ("30/m", 2.0)]), calls=st.integers(4, 6),
-     examples=15)  # fmt: skip
+     examples=15, since="5.7")  # fmt: skip
 def law_s38_a_rate_limit_holds_eta_tasks_too_from_their_eta_on(
     setup: Setup, etas: int, rate: tuple[str, float], calls: int
 ) -> None:
@@ -276,7 +276,7 @@ def law_s38_a_rate_limit_holds_eta_tasks_too_from_their_eta_on(
 
 
 @law("S39", setup=draw.setups(broker="redis", late=True), visibility=st.sampled_from([20, 45]),
-     seconds=st.sampled_from([5.0, 30.0, 60.0, 100.0]), examples=20)  # fmt: skip
+     seconds=st.sampled_from([5.0, 30.0, 60.0, 100.0]), examples=20, since="5.7")  # fmt: skip
 def law_s39_a_redis_message_that_is_unacked_too_long_is_delivered_again(
     setup: Setup, visibility: int, seconds: float
 ) -> None:

@@ -65,21 +65,21 @@ def law_s30_an_eta_task_is_received_at_once_and_queues_when_its_time_comes(
         history.all_settled(world)
 
 
-@law("S31", setup=draw.setups(workers=1, slots=1, prefetch=4), busy=st.sampled_from([0.0, 2.75, 8.0, 12.0]),
-     later=st.sampled_from([0, 5, 20]),
-     expires=st.sampled_from([0.25, 2.25, 5.0, 6.25, 8.0, 18.25, 40.25]), absolute=st.booleans(), seconds=draw.seconds,
-     ignored=st.booleans(),
-     examples=42)  # fmt: skip
+@law("S31", setup=draw.setups(workers=1, slots=1, prefetch=4), busy=st.sampled_from([0.0, 2.75, 11.75]),
+     later=st.sampled_from([0, 5, 5, 20]), of_start=st.booleans(), margin=st.sampled_from([-2.75, -0.5, 0.0, 20.0]),
+     absolute=st.booleans(), seconds=draw.seconds, ignored=st.booleans(), examples=42)  # fmt: skip
 def law_s31_expiry_is_tested_when_a_slot_is_free_and_never_once_the_body_runs(
-    setup: Setup, busy: float, later: int, expires: float, absolute: bool, seconds: float, ignored: bool
+    setup: Setup, busy: float, later: int, of_start: bool, margin: float, absolute: bool, seconds: float, ignored: bool
 ) -> None:
+    # So much before or after its ETA, or the moment at which a slot is free.
+    begins = max(busy, later)
+    expires = max(0.25, (begins if of_start else later) + margin)
     with World(setup) as world:
         task = world.task(ignore_result=ignored)
         world.call(task, Turn(seconds=busy))
         due: Any = instant(expires) if absolute else expires
         world.call(task, Turn(seconds=seconds), countdown=later or None, expires=due)
         world.run()
-        begins = max(busy, later)
         runs = begins <= expires
         same(world.starts("t2"), [float(begins)] if runs else [], "start")
         same(history.states(world, "t2"), [] if ignored else ["SUCCESS" if runs else "REVOKED"])

@@ -101,7 +101,7 @@ def law_s24_what_is_given_anew_is_taken(
 
 
 @law("S24", setup=draw.setups(), args=st.sampled_from([None, (), (5,), (5, 6)]), speaks_of=RETRY, since="5.7",
-     kwargs=st.sampled_from([None, {}, {"a": 7}, {"c": 9}]), examples=15)  # fmt: skip
+     kwargs=st.sampled_from([None, None, {}, {"a": 7}, {"c": 9}]), examples=20)  # fmt: skip
 def law_s24_new_arguments_replace_those_that_they_stand_for(
     setup: Setup, args: tuple[int, ...] | None, kwargs: dict[str, int] | None
 ) -> None:

@@ -249,7 +249,7 @@ def law_s20_a_cut_cancels_late_tasks_if_told_to_and_publishes_nothing(
 
 
 @law("S20", setup=alone, running=st.integers(1, 2), seconds=st.sampled_from([5.0, 20.0]), ignore_result=st.booleans(),
-     speaks_of=("kill",))  # fmt: skip
+     speaks_of=("kill",), since="5.6")  # fmt: skip
 def law_s20_a_cold_shutdown_cancels_what_runs_and_publishes_nothing(
     setup: Setup, running: int, seconds: float, ignore_result: bool
 ) -> None:

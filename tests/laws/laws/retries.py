@@ -44,8 +44,8 @@ def told(world: World, options: dict[str, Any], by_class: bool) -> Any:
 
 
 @law("S21", setup=setups, limit=st.sampled_from([0, 1, 2, 3, 5]), delay=delays, speaks_of=RETRY,
-     where=st.sampled_from(["task", "call", "autoretry", "retry_kwargs", "both", "default", "over none"]),
-     examples=36)  # fmt: skip
+     where=st.sampled_from(["over none", "call", "both", "autoretry", "retry_kwargs", "default", "task"]),
+     examples=40)  # fmt: skip
 def law_s21_there_are_max_retries_and_one_runs(setup: Setup, limit: int, delay: int, where: str) -> None:
     limit = 3 if where == "default" else limit
     options: dict[str, Any] = {"default_retry_delay": delay}
