@@ -176,14 +176,14 @@ def _fork(world: Any) -> object:
 
 
 def _accept(world: Any) -> object:
-    real, kernel, gate = socket.socket.accept, world.kernel, world.gate
+    real, kernel, gate, watchdog = socket.socket.accept, world.kernel, world.gate, world.watchdog
 
     def accept(self: Any) -> Any:
-        waits = gate.inside() and self.gettimeout() is None
+        waits = gate.inside() and self.gettimeout() is None and not watchdog.debugged  # Celery's remote debugger
         if waits and not select.select([self.fileno()], [], [], PATIENCE)[0]:
             raise UnsupportedError(
                 f"{kernel.current.name} waits at a real socket for somebody to connect, and everything would wait with "
-                "it. A debugger: breakpoint() instead of celery.contrib.rdb. A server: start it outside of the tests"
+                "it: start a server outside of the tests"
             )
         return real(self)
 

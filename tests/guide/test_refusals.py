@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -69,15 +70,14 @@ def test_celery_multi_is_refused_before_it_starts_a_real_worker(
         app.start(argv=arguments)
 
 
-def test_celerys_remote_debugger_is_refused_in_favour_of_breakpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_a_task_waits_at_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "PATIENCE", 0.01)
     app = Celery(broker="redis://", backend="redis://")
 
     @app.task(shared=False)
-    def look_into() -> None:
-        from celery.contrib import rdb
+    def serve() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.accept()
 
-        rdb.set_trace()
-
-    with Simulation(app), pytest.raises(UnsupportedError, match=r"w1/1 waits at a real socket.*breakpoint\(\)"):
-        look_into.delay().get()
+    with Simulation(app), pytest.raises(UnsupportedError, match=r"w1/1 waits at a real socket.*outside of the tests"):
+        serve.delay().get()
