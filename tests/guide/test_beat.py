@@ -268,3 +268,17 @@ def test_a_minutely_schedule_takes_beat_three_steps_a_minute() -> None:
         sim.run(until=59 + 6000)
         assert sim._kernel.steps - before < 100 * 3 + 50
         assert len(beats(sim)) == 101
+
+
+def test_a_worker_without_heartbeats_wakes_for_its_pool_each_five_seconds_and_for_tasks() -> None:
+    """What makes days of an hourly schedule cheap, with a worker; see the page of benchmarks."""
+    app = Celery("proj", broker="amqp://")
+    app.conf.update(broker_heartbeat=0, beat_max_loop_interval=3600, beat_schedule=entry(3600.0))
+    add_of(app)
+    silent = {"without_heartbeat": True, "without_gossip": True, "without_mingle": True}
+    with Simulation(app, workers={"w1": silent}, beat=True, concurrency=1) as sim:
+        sim.advance(60)
+        before, hours = sim._kernel.steps, 12
+        sim.advance(hours * 3600)
+        assert len(sim.trace.starts) == hours
+        assert sim._kernel.steps - before < hours * (720 + 40)
