@@ -24,7 +24,7 @@ __all__ = ["sim", "tasksim_app", "tasksim_dropin", "tasksim_options"]
 
 MARKER = (
     "tasksim(app=None, **options): run the test in a simulated task system; asks for the fixture `sim` by itself. "
-    "`options` are the keyword arguments of tasksim.Simulation: workers, concurrency, queues, seed, start, broker, "
+    "`options` are the keyword arguments of tasksim.Simulation: workers, concurrency, seed, start, queues, broker, "
     "backend, rabbitmq, redis, beat, allow, cells, limits, settings, mode, memory, "
     "redis_config. Markers of class and module are merged, "
     "the closest wins. broker, rabbitmq and redis may be lists: a test for each; assumes=RULES names the rules "

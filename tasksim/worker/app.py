@@ -181,6 +181,7 @@ class Apps:
         model = dict(self._original)
         for task, attribute, value in taken_from(app, settings):
             self._world.patches.set_item(vars(task), attribute, value)
+            self._world.patches.set_item(vars(task), "_exec_options", None)  # made of them when it was called before
         if settings:
             model["_conf"] = copy_of(app.conf)
             model["_conf"].update(settings)

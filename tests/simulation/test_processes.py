@@ -77,6 +77,19 @@ def test_concurrency_is_the_simulations_then_the_apps_then_two() -> None:
         assert len(sim.workers["w1"].children) == 1
 
 
+@both
+def test_settings_of_a_simulation_reach_tasks_that_were_called_before(broker: str) -> None:
+    app = make_app(broker, backend="redis://")
+    task = sleeper(app)
+    changed = {"task_serializer": "pickle", "accept_content": ["pickle", "json"], "task_ignore_result": True}
+    for settings in ({}, changed, {}):
+        with Simulation(app, settings=settings) as sim:
+            result = task.delay(1)
+            sim.run()
+            assert sim.publications[0].serializer == settings.get("task_serializer", "json")
+            assert sim.trace.of(result).states == ([] if settings else ["SUCCESS"])
+
+
 def test_settings_of_one_worker_are_not_the_others() -> None:
     app = make_app()
 
