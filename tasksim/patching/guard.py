@@ -190,6 +190,32 @@ def _accept(world: Any) -> object:
     return accept
 
 
+_TIMEOUT = "default time-out of sockets"
+
+
+def _set_default_timeout(world: Any) -> object:
+    real, kernel, gate = socket.setdefaulttimeout, world.kernel, world.gate
+
+    def setdefaulttimeout(timeout: float | None) -> None:
+        if gate.inside() and kernel.current is not kernel.driver:
+            kernel.current.own[_TIMEOUT] = timeout
+        else:
+            real(timeout)
+
+    return setdefaulttimeout
+
+
+def _get_default_timeout(world: Any) -> object:
+    real, kernel, gate = socket.getdefaulttimeout, world.kernel, world.gate
+
+    def getdefaulttimeout() -> float | None:
+        own: dict[str, Any] = kernel.current.own if gate.inside() else {}
+        timeout: float | None = own[_TIMEOUT] if _TIMEOUT in own else real()
+        return timeout
+
+    return getdefaulttimeout
+
+
 def _set_trace(world: Any) -> object:
     real, watchdog = bdb.Bdb.set_trace, world.watchdog
 
@@ -209,10 +235,12 @@ ROWS = (
     Row("socket:socket.sendto", "nor does a datagram, which needs no connection", _send("sendto", 2), new=True),
     Row("socket:socket.sendmsg", "as above", _send("sendmsg", 4), new=True),
     Row("socket:socket.accept", "nobody outside is in virtual time", _accept),
-    Row("socket:getaddrinfo", "as above: not even to ask for an address", _getaddrinfo),
-    Row("socket:gethostbyname", "as above", _gethost("gethostbyname")),
-    Row("socket:gethostbyname_ex", "as above", _gethost("gethostbyname_ex")),
-    Row("socket:gethostbyaddr", "as above", _gethost("gethostbyaddr")),
+    Row("socket:setdefaulttimeout", "beat sets its own process' (celery.apps.beat)", _set_default_timeout),
+    Row("socket:getdefaulttimeout", "as above", _get_default_timeout),
+    Row("socket:getaddrinfo", "no question for an address leaves it either", _getaddrinfo),
+    Row("socket:gethostbyname", "as getaddrinfo", _gethost("gethostbyname")),
+    Row("socket:gethostbyname_ex", "as getaddrinfo", _gethost("gethostbyname_ex")),
+    Row("socket:gethostbyaddr", "as getaddrinfo", _gethost("gethostbyaddr")),
     Row("os:fork", "a real fork would copy the test and all simulated processes", _fork),
 )
 

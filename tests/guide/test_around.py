@@ -41,6 +41,7 @@ def test_asyncio_inside_a_task_waits_in_virtual_time(app: Celery) -> None:
 
 #: The event loop that a pool process keeps for all of its tasks, as many applications do.
 loop: asyncio.AbstractEventLoop | None = None
+made: list[asyncio.AbstractEventLoop] = []
 
 
 def in_the_loop(app: Celery) -> Any:
@@ -49,6 +50,7 @@ def in_the_loop(app: Celery) -> Any:
         global loop
         if loop is None:
             loop = asyncio.new_event_loop()
+            made.append(loop)
         return loop.run_until_complete(asyncio.sleep(5, 7))
 
     return nap
@@ -58,8 +60,10 @@ def in_the_loop(app: Celery) -> Any:
 def no_loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys.modules[__name__], "loop", None)
     yield
-    if loop is not None and not loop.is_running():
-        loop.close()
+    for one in made:  # those of all processes
+        if not one.is_running():
+            one.close()
+    made.clear()
 
 
 @pytest.mark.usefixtures("no_loop")

@@ -20,17 +20,17 @@ from tests.scene import AMQP, BROKERS
 
 @pytest.fixture
 def shop(app: Celery) -> Celery:
-    @app.task(name="shop.charge", bind=True, max_retries=3)
+    @app.task(name="shop.charge", bind=True, max_retries=3, shared=False)
     def charge(self: Any, order: int, currency: str = "EUR") -> int:
         if currency == "XXX" and not self.request.retries:
             raise self.retry(countdown=30)
         return order
 
-    @app.task(name="shop.refund")
+    @app.task(name="shop.refund", shared=False)
     def refund(order: int) -> int:
         return order
 
-    @app.task(name="shop.checkout")
+    @app.task(name="shop.checkout", shared=False)
     def checkout(order: int) -> None:
         charge.apply_async((order,), queue="payments")
 

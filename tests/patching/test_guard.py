@@ -52,6 +52,21 @@ def test_a_task_may_not_connect_either() -> None:
         task.delay(port).get()
 
 
+def test_the_time_out_that_beat_sets_for_its_sockets_is_beats_alone() -> None:
+    app = make_app()
+
+    @app.task(shared=False)
+    def ask() -> float | None:
+        return socket.getdefaulttimeout()
+
+    with Simulation(app, beat=True) as sim:
+        assert ask.delay().get() is None
+        sim.advance(10)
+        assert socket.getdefaulttimeout() is None
+        assert sim.run_in(lambda: (socket.setdefaulttimeout(3), socket.getdefaulttimeout())).result() == (None, 3)
+    assert socket.getdefaulttimeout() is None
+
+
 @contextlib.contextmanager
 def hearing() -> Iterator[tuple[socket.socket, int]]:
     """A real socket that takes datagrams, and its port."""

@@ -17,7 +17,7 @@ from tasksim.trace import Trace
 app = Celery("shop", broker="refused://", backend="disabled://", set_as_current=False)
 
 
-@app.task(name="shop.charge")
+@app.task(name="shop.charge", shared=False)
 def charge() -> None:
     raise AssertionError("the task was called")
 
