@@ -87,14 +87,15 @@ class Faults(ServerFaults):
         find = self._wires(worker, client, server)
         self._fault("thaw", worker or "client", lambda: [wire.thaw() for wire in find()], at, when)
 
-    def jump_clock(self, seconds: int, *, at: float | None = None, when: Pattern | None = None) -> None:
+    def jump_clock(self, seconds: float, *, at: float | None = None, when: Pattern | None = None) -> None:
         """The time of day is put forward (or back, if negative) on all hosts but those of the servers.
 
         Monotonic clocks, and so whoever sleeps or waits with a time-out, notice nothing of it.
         """
-        if seconds != int(seconds):
+        if not float(seconds).is_integer():
             raise UsageError(f"jump_clock({seconds!r}): give whole seconds")
-        self._fault("jump clock", f"{seconds:+d} s", lambda: self._world.clocks.jump(int(seconds)), at, when)
+        whole = int(seconds)
+        self._fault("jump clock", f"{whole:+d} s", lambda: self._world.clocks.jump(whole), at, when)
 
     @property
     def latency(self) -> float:

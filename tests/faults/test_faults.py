@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -341,6 +342,13 @@ def test_latency_delays_each_message_one_way(broker: str) -> None:
         assert 0.5 <= sim.trace.of(result).starts[0] - began <= 1.5
 
 
+def test_a_clock_jumps_by_whole_seconds_of_any_type() -> None:
+    with Simulation(make_app()) as sim:
+        before = time.time()
+        sim.jump_clock(-90.0)
+        assert round(time.time() - before) == -90
+
+
 # --- mistakes
 
 
@@ -359,6 +367,7 @@ def test_latency_delays_each_message_one_way(broker: str) -> None:
         (lambda sim: sim.kill(worker="w1", at=1, when=sim.started()), "at= or when="),
         (lambda sim: sim.kill(worker="w1", when=sim.on("Strated")), "did you mean Started"),
         (lambda sim: sim.start_worker("w1"), "stop or kill it"),
+        (lambda sim: sim.jump_clock(1.5), "whole seconds"),
     ],
 )
 def test_a_mistake_is_told_with_what_would_be_right(mistake: Any, remedy: str) -> None:

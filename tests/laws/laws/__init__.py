@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-SUBJECTS = ("acks", "kills", "order", "retries", "messages", "eta", "delivery", "stop", "results")
+SUBJECTS = ("acks", "kills", "order", "retries", "messages", "eta", "delivery", "stop", "results", "beat")
 
 
 def load() -> None:

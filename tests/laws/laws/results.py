@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 import warnings
 from typing import Any
 
@@ -9,7 +11,7 @@ from celery import chain, chord, group
 from celery.backends.base import Backend
 from hypothesis import strategies as st
 
-from tasksim.events import Failed, StateStored, Succeeded
+from tasksim.events import Failed, Started, StateStored, Succeeded
 from tests.laws import draw, history
 from tests.laws.base import law
 from tests.laws.history import same
@@ -118,6 +120,47 @@ def law_s50_a_chord_of_one_or_of_none_runs_its_body_with_a_list(setup: Setup, si
         same([list(note.seen["args"]) for note in world.begins("body")], [[["run 1"][:size]]], "argument of the body")
         same(world.starts("body"), [float(size)])
         history.all_settled(world)
+
+
+@law("S51", setup=draw.setups(slots=4), ends=st.lists(st.sampled_from(["ok", "ok", "retry", "raise"]), min_size=1,
+     max_size=3), every=st.sampled_from([None, 0.4, 3.0]), seconds=st.sampled_from([0.25, 2.75, 9.6]),
+     examples=20)  # fmt: skip
+def law_s51_a_chord_is_polled_each_interval_where_its_results_cannot_count(
+    setup: Setup, ends: list[str], every: float | None, seconds: float
+) -> None:
+    settings: dict[str, Any] = {} if every is None else {"result_chord_retry_interval": every}
+    with tempfile.TemporaryDirectory() as folder, World(setup, backend=f"file://{folder}", **settings) as world:
+        task = world.task()
+        for number, end in enumerate(ends):
+            again = [Turn("retry", seconds, (("countdown", 2),))] * (end == "retry")
+            world.plan(f"part{number}", *again, Turn("raise" if end == "raise" else "ok", seconds))
+        whole = chord([task.si().set(task_id=f"part{number}") for number in range(len(ends))])
+        whole(task.s().set(task_id="body"))
+        world.run()
+        last = 2 * seconds + 2 if "retry" in ends else seconds
+        interval = every or 1.0
+        looks = [event.time for event in world.trace.where(Started, task="celery.chord_unlock")]
+        same(len(looks), 1 + max(0, math.ceil((last - 1.0) / interval)), "looks")
+        for number, look in enumerate(looks):
+            # The first comes after a second, whatever is set.
+            assert abs(look - 1.0 - number * interval) < 0.05, f"look {number} at {look}, every {interval} s"
+        fails = "raise" in ends
+        assert [round(note.time - looks[-1], 1) for note in world.begins("body")] == [0.0] * (not fails)
+        same(world.result("body").state, "FAILURE" if fails else "SUCCESS")
+        if not fails:
+            values = ["run 2" if end == "retry" else "run 1" for end in ends]
+            same(list(world.begins("body")[0].seen["args"]), [values], "argument of the body")
+        history.all_settled(world)
+
+
+@law("S51", setup=setups, examples=5)
+def law_s51_results_by_rpc_have_no_chords(setup: Setup) -> None:
+    with World(setup, backend="rpc://") as world:
+        task = world.task()
+        error = history.raised_by(lambda: chord([task.si(), task.si()])(task.s()))
+        assert isinstance(error, NotImplementedError), f"raised {error!r}"
+        world.run()
+        same(len(world.bodies), 0, "runs")
 
 
 #: Before 5.7 the error of an errback ends more than itself.
