@@ -41,6 +41,10 @@ class OtherTrouble(Exception):
     """What bodies fail with when they are told to fail otherwise."""
 
 
+class CloseTrouble(OtherTrouble):
+    """A special kind of it."""
+
+
 class Plain:
     """Prints only what is not as usual."""
 
@@ -75,7 +79,7 @@ class Turn(Plain):
     """What one run of a task does: sleep, then end in this way.
 
     Attributes:
-        end: "ok", "raise", "other", "retry", "ignore", "reject", "requeue", "exit", "unstorable".
+        end: "ok", "raise", "other", "close", "retry", "ignore", "reject", "requeue", "exit", "unstorable".
         options: arguments of `self.retry`.
     """
 
@@ -209,7 +213,8 @@ class World:
         endings: dict[str, Callable[[], Any]] = {
             "ignore": Ignore, "reject": lambda: Reject(trouble, requeue=False),
             "requeue": lambda: Reject(trouble, requeue=True), "raise": lambda: Trouble(trouble),
-            "other": lambda: OtherTrouble(trouble), "exit": lambda: SystemExit(3),
+            "other": lambda: OtherTrouble(trouble), "close": lambda: CloseTrouble(trouble),
+            "exit": lambda: SystemExit(3),
         }  # fmt: skip
         if turn.end == "retry":
             self._retry(task, dict(turn.options))

@@ -66,6 +66,28 @@ def law_s4_a_late_failure_is_acked_or_rejected_without_requeue_as_told(setup: Se
     live(setup, call)
 
 
+flags = st.sampled_from([None, None, True, False])
+
+
+@law("S4", setup=late, failures=flags, timeouts=flags, both=flags, by_setting=st.booleans(), over=st.booleans(),
+     since="5.7", examples=36)  # fmt: skip
+def law_s4_what_is_said_of_failures_or_of_time_limits_counts_before_what_is_said_of_both(
+    setup: Setup, failures: bool | None, timeouts: bool | None, both: bool | None, by_setting: bool, over: bool
+) -> None:
+    told = {"acks_on_failure": failures, "acks_on_timeout": timeouts, "acks_on_failure_or_timeout": both}
+    told = {name: value for name, value in told.items() if value is not None}
+    settings = {f"task_{name}": value for name, value in told.items()} if by_setting else {}
+    with World(setup, **settings) as world:
+        task = world.task(time_limit=2, **({} if by_setting else told))
+        world.call(task, Turn("ok", 9.0) if over else Turn("raise"), Turn())
+        world.run()
+        own = timeouts if over else failures
+        acks = own if own is not None else both if both is not None else True
+        words = [word for word in history.mains(world, "t1") if word in lifecycle.SETTLES]
+        same(words, ["ack"] if acks else ["requeue", "ack"] if over else ["reject"], "settled")
+        history.all_settled(world)
+
+
 @law("S5", setup=alone, call=calls("reject", before=("retry",)), since="5.7")
 def law_s5_reject_without_requeue_fails_for_good(setup: Setup, call: Call) -> None:
     world = live(setup, call)

@@ -120,11 +120,15 @@ def law_s31_a_retry_expires_when_its_first_message_would(setup: Setup, delay: in
         world.run()
         runs = int((expires + 0.5) // (delay + 1)) + 1
         same(world.starts("t1"), [float(run * (delay + 1)) for run in range(runs)], "starts")
-        same(history.states(world, "t1"), ["RETRY"] * runs + ["REVOKED"])
-        (expired,) = world.trace.where(Expired)
-        # On receipt if it is late already, else at its ETA.
         sent = (runs - 1) * (delay + 1) + 1
-        same(round(expired.time, 2), float(sent if sent > expires + 0.5 else sent + delay), "expired")
+        late = sent > expires + 0.5
+        room = setup.workers * setup.slots * setup.prefetch > 1 or not setup.late
+        # S32: what is late already when it is sent RabbitMQ drops, unless somebody takes it that moment.
+        dropped = late and setup.broker == "amqp" and not room
+        same(history.states(world, "t1"), ["RETRY"] * runs + ["REVOKED"] * (not dropped))
+        # On receipt if it is late already, else at its ETA.
+        found = [round(event.time, 2) for event in world.trace.where(Expired)]
+        same(found, [] if dropped else [float(sent if late else sent + delay)], "expired")
         history.all_settled(world)
 
 

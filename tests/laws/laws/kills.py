@@ -118,33 +118,35 @@ def _unsettled(world: World) -> list[Any]:
 
 
 @law("S7", setup=draw.setups(workers=1), kill=st.booleans(), requeue=st.booleans(), ignore_result=st.booleans(),
-     seconds=st.sampled_from([2.0, 7.0]), speaks_of=KILL, examples=36)  # fmt: skip
+     losses=st.sampled_from([1, 1, 2, 3]), seconds=st.sampled_from([2.0, 7.0]), speaks_of=KILL,
+     examples=36)  # fmt: skip
 def law_s7_a_lost_child_fails_its_task_or_puts_a_late_one_back(
-    setup: Setup, kill: bool, requeue: bool, ignore_result: bool, seconds: float
+    setup: Setup, kill: bool, requeue: bool, ignore_result: bool, losses: int, seconds: float
 ) -> None:
     with World(setup) as world:
         task, other = world.task(reject_on_worker_lost=requeue, ignore_result=ignore_result), world.task("errback")
         errback = other.si().set(task_id="errback")
         first = Turn("ok", seconds) if kill else Turn("exit", seconds)
-        world.call(task, first, Turn(), link_error=errback)
+        world.call(task, *[first] * losses, Turn(), link_error=errback)
         if kill:
-            world.sim.kill(task="t1", at=1.25)
+            world.kill_children("t1", losses, after=1.25)
         world.run()
-        again = setup.late and requeue
+        again = losses if setup.late and requeue else 0
         runs = world.trace.of("t1").attempts
         ended = LOST if kill else "UNKNOWN"
-        same([run.state for run in runs], [ended, "SUCCESS"] if again else [ended], "runs")
-        same([run.redelivered for run in runs], [False, True][: len(runs)], "redelivered")
+        same([run.state for run in runs], [ended] * again + ["SUCCESS"] if again else [ended], "runs")
+        same([run.redelivered for run in runs], [False] + [True] * again, "redelivered")
         stored = "SUCCESS" if again else "FAILURE"
         same(history.states(world, "t1"), [] if ignore_result else [stored])
         same([word for word in history.mains(world, "t1") if word in ("ack", "reject", "requeue")],
-             ["requeue", "ack"] if again else ["ack"])  # fmt: skip
+             ["requeue"] * again + ["ack"])  # fmt: skip
         same(
             [(e.exception, e.process) for e in world.trace.where(Failed)], [] if again else [("WorkerLostError", "w1")]
         )
         same(len(world.begins("errback")), int(not again), "errbacks")
         hooks = [name for name, task_id, _ in world.told if task_id == "t1"]
-        same(hooks, ["before_start"] + (["before_start", "on_success", "after_return"] if again else []), "hooks (S17)")
+        last = ["before_start", "on_success", "after_return"] if again else []
+        same(hooks, ["before_start"] * max(again, 1) + last, "hooks (S17)")
         history.all_settled(world)
 
 

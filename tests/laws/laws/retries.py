@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from celery.exceptions import Retry
@@ -68,6 +69,27 @@ def law_s21_there_are_max_retries_and_one_runs(setup: Setup, limit: int, delay: 
         same([event.exception for event in world.trace.where(Failed)], [name], "at the end")
         told = [detail for hook, _, detail in world.told if hook == "on_retry"]
         same(told, ["Trouble" if trouble else "NoneType"] * limit, "exceptions of retries")
+
+
+@law("S21", setup=setups, limit=st.integers(0, 2), given=st.sampled_from([0, 1, 4]), speaks_of=RETRY, examples=12,
+     order=st.permutations(["with", "without", "with", "without"]))  # fmt: skip
+def law_s21_a_limit_given_to_a_retry_is_for_that_one_alone(
+    setup: Setup, limit: int, given: int, order: list[str]
+) -> None:
+    setup = replace(setup, slots=1, workers=1)
+    with World(setup) as world:
+        task = world.task(max_retries=limit, default_retry_delay=2)
+        limits = {}
+        for which in order:
+            options = (("max_retries", given),) if which == "with" else ()
+            limits[world.call(task, Turn("retry", 0.5, options)).id] = given if options else limit
+        world.run()
+        same(
+            {task_id: len(world.begins(task_id)) for task_id in limits},
+            {one: limits[one] + 1 for one in limits},
+            "runs",
+        )
+        history.all_settled(world)
 
 
 @law("S21", setup=setups, runs=st.integers(4, 9), speaks_of=RETRY, examples=12)
@@ -157,13 +179,15 @@ def law_s57_an_eager_call_runs_here_retries_at_once_and_sends_nothing(
 
 @law("S26", setup=setups, speaks_of=RETRY, delay=st.sampled_from([None, 2, 9]), default=st.sampled_from([1, 5]),
      ends=st.lists(st.sampled_from(["raise", "reject", "retry"]), min_size=1, max_size=3),
-     last=st.sampled_from(["ok", "other", "ignore"]), by_class=st.booleans())  # fmt: skip
+     last=st.sampled_from(["ok", "other", "close", "ignore"]), by_class=st.booleans(),
+     throws=st.sampled_from([(), (Trouble, OtherTrouble)]))  # fmt: skip
 def law_s26_autoretry_takes_all_but_ignore_retry_and_what_it_is_told_not_to(
-    setup: Setup, delay: int | None, default: int, ends: list[str], last: str, by_class: bool
+    setup: Setup, delay: int | None, default: int, ends: list[str], last: str, by_class: bool, throws: Any
 ) -> None:
+    # S12: what a task is expected to throw is logged otherwise, and that is all.
     options: dict[str, Any] = {
-        "autoretry_for": (Exception,), "dont_autoretry_for": (OtherTrouble,), "default_retry_delay": default,
-        "max_retries": 9, "retry_kwargs": {} if delay is None else {"countdown": delay},
+        "throws": throws, "autoretry_for": (Exception,), "dont_autoretry_for": (OtherTrouble,),
+        "default_retry_delay": default, "max_retries": 9, "retry_kwargs": {} if delay is None else {"countdown": delay},
     }  # fmt: skip
     with World(setup) as world:
         task = told(world, options, by_class)
@@ -171,7 +195,7 @@ def law_s26_autoretry_takes_all_but_ignore_retry_and_what_it_is_told_not_to(
         world.run()
         automatic = default if delay is None else delay
         rhythm(world, [4 if end == "retry" else automatic for end in ends])
-        ended = {"ok": ["SUCCESS"], "other": ["FAILURE"], "ignore": []}[last]
+        ended = {"ok": ["SUCCESS"], "ignore": []}.get(last, ["FAILURE"])
         same(history.states(world, "t1"), ["RETRY"] * len(ends) + ended)
 
 
