@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tasksim.comparison import compare_eager as compare_eager
     from tasksim.errors import BlockedForReal as BlockedForReal
     from tasksim.errors import ConnectionRefused as ConnectionRefused
+    from tasksim.errors import FaultNeverHappened as FaultNeverHappened
     from tasksim.errors import NothingLeftToDo as NothingLeftToDo
     from tasksim.errors import PatchMissing as PatchMissing
     from tasksim.errors import PoolDeadlock as PoolDeadlock
@@ -69,6 +70,7 @@ _HOMES = {
     "compare_eager": "tasksim.comparison",
     "BlockedForReal": "tasksim.errors",
     "ConnectionRefused": "tasksim.errors",
+    "FaultNeverHappened": "tasksim.errors",
     "NothingLeftToDo": "tasksim.errors",
     "PatchMissing": "tasksim.errors",
     "PoolDeadlock": "tasksim.errors",

@@ -36,6 +36,7 @@ class DropIn(Simulation):
         check_arguments(seed, None, versions)
         self.app, self.seed = None, seed
         self._workers, self._concurrency, self._queues, self._beat = {}, None, None, False
+        self._changed = {}
         self._world = World(
             None, seed=seed, limits=limits or Limits(), allow=allow, start=start, cells=cells, settings={},
             versions=versions,

@@ -12,6 +12,8 @@ TasksimError
 │   └── BlockedForReal      a step that really blocks (found by the watchdog)
 ├── PatchMissing            a release moved a place that tasksim replaces
 └── TraceError              a trace file that cannot be read
+
+and one warning, FaultNeverHappened.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 __all__ = [
     "BlockedForReal",
     "ConnectionRefused",
+    "FaultNeverHappened",
     "NothingLeftToDo",
     "PatchMissing",
     "ScenarioError",
@@ -93,3 +96,7 @@ class PatchMissing(TasksimError):
 
 class TraceError(TasksimError):
     """A trace file that cannot be read; the message names the file, the line and the reason."""
+
+
+class FaultNeverHappened(UserWarning):
+    """A fault waited for an event (`when=`) that never came, so the test has shown nothing of it."""

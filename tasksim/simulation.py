@@ -22,7 +22,7 @@ from tasksim.report.failure import Facts
 from tasksim.rules import Rules
 from tasksim.worker.host import BOOTING
 from tasksim.worker.memory import Curve
-from tasksim.worker.settings import REDIS, broker_rules, check_pool
+from tasksim.worker.settings import REDIS, broker_rules, check_pool, plain_names
 from tasksim.world import LEAD_NS, World
 
 #: "broker": a call publishes and returns. "eager": a call of the test's own returns when what it called has ended.
@@ -152,11 +152,13 @@ class Simulation(Processes, Patterns, Faults, Publishing):
         """
         if self._world.open:
             raise UsageError("this simulation is running already; make another one")
+        changed = self._changed = plain_names(self.app, self._changed)
         for name, options in self._workers.items():
-            check_pool(name, self.app, {**self._changed, **(options.get("conf") or {})}, options)
+            check_pool(name, self.app, {**changed, **plain_names(self.app, options.get("conf") or {})}, options)
         self._world.set_up(self._begin)
         self._kernel, self.trace = self._world.kernel, self._world.trace
         self._progress = Progress(self._world)
+        self._awaited = {}
         self._kept, self._publications, self._forgotten = self._world.kept, None, 0
         if self._world.ends is not None:
             self._world.ends.wait = self._wait_for_ends
@@ -175,6 +177,8 @@ class Simulation(Processes, Patterns, Faults, Publishing):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if error is None:
+            self._warn_of_awaited()
 
     def _wait_for_ends(self, task_ids: list[str]) -> None:
         """Eager mode: until these tasks have come to an end, or nothing is left that could bring one about."""

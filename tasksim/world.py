@@ -107,10 +107,12 @@ class World:
                 "a simulation is running already, and two cannot at one time. Has the test a marker or a fixture `sim` "
                 "and a `with Simulation(...)`, too? Or has an earlier cell of a notebook left one open? close() it."
             )
+        self._settings = settings.plain_names(self.app, self._settings)
         self._make_parts()
         self.patches = Patches()
         self.task_classes = TaskClasses(self.kernel, self.patches)
-        self._environment = dict(os.environ)
+        self._environment, self._folder = dict(os.environ), os.getcwd()
+        self._streams = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr")}
         self._collecting, self._garbage = gc.isenabled(), Garbage(self.kernel)
         self.open = True
         _open.append(self)
@@ -324,6 +326,10 @@ class World:
         for name in set(os.environ) - set(self._environment):
             del os.environ[name]
         os.environ.update(self._environment)
+        os.chdir(self._folder)
+        if self.app is not None:  # a drop-in's world outlives what captures the output of each test
+            for name, stream in self._streams.items():
+                setattr(sys, name, stream)
 
     def _end_processes(self) -> None:
         self.unix.on_exit = lambda _: None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tasksim.driving.timing import Timing
-from tasksim.errors import UsageError
+from tasksim.errors import FaultNeverHappened, TasksimError, UsageError
 from tasksim.events import Event, Fault
 from tasksim.trace.pattern import Pattern
 
@@ -23,6 +25,11 @@ _TOLD_BY_WORKERS = frozenset(
 class Faulting(Timing):
     """Faults by hand. Each takes `at` (seconds since the start) or `when` (a pattern), or happens at once."""
 
+    #: Faults that wait for their event, in words, by a number.
+    _awaited: dict[int, str]
+    #: Is a fault whose event never comes a mistake of the test's?
+    _sure = True
+
     def _fault(
         self, kind: str, target: str, action: Callable[[], object], at: float | None, when: Pattern | None
     ) -> None:
@@ -36,25 +43,50 @@ class Faulting(Timing):
             action()
 
         if when is not None:
-            self._when(when, act)
+            self._when(when, act, f"{kind} {target}")
         elif at is not None:
             self._plan(at, act)
         else:
             act()
 
-    def _when(self, pattern: Pattern, act: Callable[[], None]) -> None:
+    def _when(self, pattern: Pattern, act: Callable[[], None], what: str) -> None:
         """Act at an occurrence: at once for what a worker tells, else before anybody else runs.
 
         A server records in the middle of what it does; to end a connection under its hands would be a fault of ours.
         """
-        counter = pattern.arm()
+        counter, number = pattern.arm(), len(self._awaited)
+        while number in self._awaited:
+            number += 1
+        if self._sure:
+            self._awaited[number] = f"{what} waits for {pattern}"
+
+        def strike() -> None:
+            try:
+                act()
+            except TasksimError as error:
+                self._kernel.fail(error)  # a mistake of the test's, not an error of the task in which it shows
 
         def look(event: Event) -> None:
             if counter.matches(event):
                 stop()
+                self._awaited.pop(number, None)
                 if type(event).__name__ in _TOLD_BY_WORKERS:
-                    act()
+                    strike()
                 else:
                     self._kernel.agenda.urgent(act)
 
         stop = self.trace.subscribe(pattern.kind, look)
+
+    @contextmanager
+    def _may_never_happen(self) -> Iterator[None]:
+        """Faults that are planned meanwhile are drawn: nobody knows whether their events will come."""
+        self._sure = False
+        try:
+            yield
+        finally:
+            self._sure = True
+
+    def _warn_of_awaited(self) -> None:
+        """A fault whose event never came has tested nothing."""
+        for told in self._awaited.values():
+            warnings.warn(f"a fault never happened: {told}", FaultNeverHappened, stacklevel=3)

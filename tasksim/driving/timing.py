@@ -40,6 +40,8 @@ class Timing(Running):
                 raise UsageError("beat runs, so there is always something left to do: give run(until=...)")
             self._run_until_idle(limit)
         elif isinstance(until, (int, float)):
+            if not until >= 0:
+                raise UsageError(f"run(until={until!r}): seconds are counted from the start, which is 0")
             self._park_until(round(until * SECOND) + LEAD_NS)
         elif isinstance(until, Pattern) or callable(until):
             self.run_until(until, limit=limit)
@@ -110,7 +112,13 @@ class Timing(Running):
                 raise Stuck(f"the condition did not come true within {limit} virtual seconds")
 
     def advance(self, seconds: float) -> None:
-        """Let this much time pass."""
+        """Let this much time pass.
+
+        Raises:
+            UsageError: less than no time.
+        """
+        if not seconds >= 0:
+            raise UsageError(f"advance({seconds!r}): time passes in one direction; give 0 seconds or more")
         self._ensure_begun()
         self._park_until(self._kernel.due_ns(seconds))
 

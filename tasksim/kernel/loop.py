@@ -237,6 +237,13 @@ class Kernel:
             self.deliver(process)
         return woken
 
+    def give_way(self) -> None:
+        """Let what is urgent be done before the caller goes on: it may be the caller's own death."""
+        thread = running_thread()
+        if thread is not self._scheduler and not (self.closed or self.collecting):
+            self.agenda.urgent(self._expire, thread)
+            self.park(None, "what is urgent")
+
     def due_ns(self, seconds: float) -> int:
         """When so many seconds will have passed: a whole microsecond, and never this instant unless `seconds` is 0.
 

@@ -107,6 +107,7 @@ class Wire:
         self._down.arrive = client.feed
         self._server_end = server.accept(self)
         self._up.arrive = self._server_end.receive
+        self._urgent = network.kernel.agenda.urgent_ones
 
     def send(self, payload: Any) -> None:
         """From the client to the server."""
@@ -117,6 +118,8 @@ class Wire:
             up.put(payload, latency_ns)
         else:
             up.arrive(payload)
+            if self._urgent:
+                self._network.kernel.give_way()
 
     def reply(self, payload: Any) -> None:
         """From the server to the client."""

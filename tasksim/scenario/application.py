@@ -63,12 +63,12 @@ def configured(app: Any, scenario: Scenario) -> Iterator[None]:
         if name not in app.conf:
             message = f"there is no setting `{name}`{did_you_mean(name, app.conf)}"
             raise ScenarioError(message, scenario.file, scenario.line_of("settings"))
-    from tasksim.worker.app import import_modules
+    from tasksim.worker.app import import_modules, override
 
     changes = app.conf.maps[0]
     before = dict(changes)
     taken = _take(app, scenario.settings) if app.finalized else []
-    changes.update(scenario.settings)
+    override(app.conf, scenario.settings)
     try:
         import_modules(app)
         app.finalize()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -130,8 +131,10 @@ def _no_task(app: Any, name: str) -> str:
 
 def _play(sim: Simulation, app: Any, scenario: Scenario) -> list[Finding]:
     """Let it all happen, then look."""
+    lines: dict[int, int | None] = {}
     for fault in scenario.faults:
         _schedule(sim, app, fault, scenario)
+        lines.update(dict.fromkeys(sim._awaited.keys() - lines.keys(), fault.line))
     findings: list[Finding] = []
     try:
         for setup in scenario.setup:
@@ -142,8 +145,15 @@ def _play(sim: Simulation, app: Any, scenario: Scenario) -> list[Finding]:
             findings += _publish(app, call, task_id, seconds)
         sim.run(until=scenario.until)
     except WorldStopped as error:
-        return [*findings, Finding(f"the simulation stopped at {sim.now:g} s ({type(error).__name__}): {error}")]
-    return findings + check(scenario, World(app, sim.trace, sim.queues))
+        stopped = Finding(f"the simulation stopped at {sim.now:g} s ({type(error).__name__}): {error}")
+        return [*findings, stopped, *_never_happened(sim, lines)]
+    return findings + _never_happened(sim, lines) + check(scenario, World(app, sim.trace, sim.queues))
+
+
+def _never_happened(sim: Simulation, lines: Mapping[int, int | None]) -> list[Finding]:
+    """Faults whose event never came, each with its line; no warnings need tell of them."""
+    awaited, sim._awaited = sim._awaited, {}
+    return [Finding(f"a fault never happened: {told}", lines[number]) for number, told in awaited.items()]
 
 
 def _set_up(setup: Setup, scenario: Scenario) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
 
+from tasksim.driving.server_faults import ENDS
 from tasksim.errors import UsageError
 from tasksim.events import Event, Started
 from tasksim.simulation import Simulation
@@ -15,8 +16,23 @@ from tasksim.simulation import Simulation
 #: What a planned fault of workers may be, and what one of the broker may be.
 KINDS = ("kill worker", "kill child", "stop", "cut")
 SERVER_KINDS = ("restart", "failover", "alarm", "refuse", "slow")
+
+
 #: Events at which a fault may strike.
 EVENTS = ("Received", "Accepted", "Started", "StateStored", "Finished", "Acked")
+
+
+def check_words(what: str, given: Collection[str], known: Sequence[str]) -> None:
+    """Are these words that are known, and at least one?
+
+    Raises:
+        UsageError: one is not, or there is none.
+    """
+    words = [given] if isinstance(given, str) else list(given)
+    unknown = [word for word in words if word not in known]
+    if unknown or not words or isinstance(given, str):
+        wrong = f"there is no {unknown[0]!r}" if unknown else "give a tuple of words"
+        raise UsageError(f"{what}={given!r}: {wrong}; there are: {', '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,8 @@ class PlannedFault:
             self._plan_child(sim)
             return
         if self.kind in SERVER_KINDS:
-            self._plan_server(sim)
+            with sim._may_never_happen():
+                self._plan_server(sim)
             return
         actions: dict[str, Callable[[], None]] = {
             "kill worker": lambda: sim.kill(worker=self.worker),
@@ -146,7 +163,14 @@ def fault_plans(
         until: the latest time, in seconds. Times lie a quarter of a second beside whole and half seconds, at which
             much else happens.
         max_size: most faults of one plan.
+
+    Raises:
+        UsageError: no such kind, no such end, or nobody to hit.
     """
+    check_words("kinds", kinds, KINDS + SERVER_KINDS)
+    check_words("ends", ends, ENDS)
+    if not workers:
+        raise UsageError("fault_plans(workers=...): name a worker that may be hit")
     times = st.integers(0, 2 * until).map(lambda half: half / 2 + 0.25)
     common: dict[str, st.SearchStrategy[Any]] = {"worker": st.sampled_from(list(workers)), "at": times}
     if set(kinds) & set(SERVER_KINDS):

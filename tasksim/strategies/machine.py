@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tasksim.simulation import Simulation
-from tasksim.strategies.faults import KINDS
+from tasksim.strategies.faults import KINDS, check_words
 from tasksim.strategies.workload import Call, calls
 
 
@@ -38,6 +38,8 @@ class TaskSystemMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        if self.faults:
+            check_words("faults", self.faults, KINDS)
         self.results: list[Any] = []
         self.sim = Simulation(self.make_app(), workers=self.workers, **self.options)
         self.sim.__enter__()

@@ -122,6 +122,15 @@ def copy_of(conf: Any) -> Any:
     return new
 
 
+def override(conf: Any, settings: Mapping[str, Any]) -> None:
+    """Let these settings hold, whatever the app's own say.
+
+    They are set by each name by which they are looked up: before Celery 5.7 what an app reads from an object with a
+    namespace (`CELERY_BROKER_URL`) goes before what is set later by the plain name (ConfigurationView.__getitem__).
+    """
+    conf.update({key: value for name, value in settings.items() for key in (*conf._to_keys(name), name)})
+
+
 def import_modules(app: Any) -> None:
     """Import what a worker would, before anything is replaced.
 
@@ -184,7 +193,7 @@ class Apps:
             self._world.patches.set_item(vars(task), "_exec_options", None)  # made of them when it was called before
         if settings:
             model["_conf"] = copy_of(app.conf)
-            model["_conf"].update(settings)
+            override(model["_conf"], settings)
         self._world.patches.set(app, "__dict__", {**fresh_body(model), "_conf": model["_conf"]})
         self._world.kernel.cells.body(app, fresh=lambda: fresh_body(model), fork=fork_body)
         self._world.patches.set(celery._state, "default_app", app)

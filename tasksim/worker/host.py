@@ -24,7 +24,7 @@ from tasksim.kernel.process import Process
 from tasksim.patching.table import Row
 from tasksim.unix.process import UnixProcess
 from tasksim.worker import settings
-from tasksim.worker.app import copy_of, taken_from, without_always_eager
+from tasksim.worker.app import copy_of, override, taken_from, without_always_eager
 from tasksim.worker.beat import Beats
 from tasksim.worker.world import World
 
@@ -150,6 +150,7 @@ class Hosts(Beats):
             raise UsageError(f"worker {name!r} is {running.state} already; stop or kill it before starting it again")
         _check_options(self._world.app, options)
         if self._world.app is not None:
+            conf = settings.plain_names(self._world.app, conf or {})
             settings.check_pool(name, self._world.app, conf, options)
         if app is None and self._world.app is None:
             raise UsageError(
@@ -242,7 +243,7 @@ def _own_settings(app: Any, conf: Mapping[str, Any]) -> None:
     taken = taken_from(app, conf)
     own = copy_of(app.conf)
     vars(app)["_conf"] = own
-    own.update(conf)
+    override(own, conf)
     for task, attribute, value in taken:
         setattr(task, attribute, value)
 
@@ -360,4 +361,6 @@ ROWS = (
     Row("celery.worker.worker:WorkController.terminate", _STOPS, _stopping("terminate")),
     _same("celery.app.task:Task.__call__"),
     _same("celery.app.trace:trace_task_ret"),
+    _same("warnings:showwarning"),  # a worker's set-up of logging lets warnings be logged
+    _same("logging:_warnings_showwarning"),
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from celery.app.defaults import SETTING_KEYS
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.utils.url import maybe_sanitize_url, url_to_parts
 
@@ -26,6 +28,25 @@ _STORES_ELSEWHERE = frozenset((
     "cosmosdbsql", "riak", "consul", "dynamodb", "azureblockblob", "arangodb", "s3", "gs",
 ))  # fmt: skip
 _PYAMQP = "kombu.transport.pyamqp:Transport"
+
+
+def plain_names(app: Any, changed: Mapping[str, Any]) -> dict[str, Any]:
+    """These settings by Celery's own names: `CELERY_BROKER_URL` is `broker_url` for an app whose namespace is CELERY.
+
+    Raises:
+        UsageError: neither Celery nor the app knows the name, and a setting of Celery's has one very like it.
+    """
+    if app is None or not changed:
+        return dict(changed)
+    prefix, plain = app.conf.prefix or "", {}
+    for name, value in changed.items():
+        own = prefix and name.startswith(prefix) and name[len(prefix) :].lower()
+        key = own if own and own in SETTING_KEYS else name
+        near = [] if key in app.conf else difflib.get_close_matches(key, sorted(SETTING_KEYS), n=1, cutoff=0.8)
+        if near:
+            raise UsageError(f"there is no setting {name!r}; did you mean {near[0]!r}?")
+        plain[key] = value
+    return plain
 
 
 def forget_environment(changed: Mapping[str, Any]) -> None:

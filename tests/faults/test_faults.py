@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from kombu import Queue
 
-from tasksim import Simulation
-from tasksim.errors import UsageError
+from tasksim import PlannedFault, Simulation
+from tasksim.errors import FaultNeverHappened, UsageError
 from tests.scene import AMQP, BROKERS, REDIS, make_app, sleeper
 
 SEEDS = range(4)
@@ -382,3 +382,70 @@ def test_a_mistake_that_shows_only_later_is_told_where_the_test_waits() -> None:
         sim.kill(worker="w9", at=5)
         with pytest.raises(UsageError, match="w9"):
             sim.run()
+
+
+def test_a_mistake_that_shows_in_a_task_is_the_tests_and_not_the_tasks() -> None:
+    app = make_app()
+    sleep = sleeper(app)
+    for event in ("Started", "Succeeded", "Acked"):
+        with Simulation(app) as sim:
+            sim.kill(worker="w9", when=sim.on(event))
+            sleep.delay(1.0)
+            with pytest.raises(UsageError, match="there is no worker 'w9'"):
+                sim.run()
+    with Simulation(app) as sim:
+        sim.kill(worker="w9", when=sim.published(sleep))
+        with pytest.raises(UsageError, match="there is no worker 'w9'"):
+            sleep.delay(1.0)
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_who_publishes_dies_there_and_then(broker: str, seed: int) -> None:
+    app = make_app(broker)
+    told: list[str] = []
+
+    @app.task(name="child", shared=False)
+    def child() -> None:
+        pass
+
+    @app.task(name="parent", shared=False, acks_late=True, reject_on_worker_lost=True)
+    def parent() -> None:
+        told.append("before")
+        child.delay()
+        told.append("after")
+
+    with Simulation(app, workers=2, seed=seed) as sim:
+        sim.kill(worker="w1", when=sim.published(child))
+        parent.delay()
+        sim.run()
+        ran_by = {one.worker for one in sim.trace.of(parent).attempts}
+        if "w1" in ran_by:
+            assert told == ["before", "before", "after"]
+            assert len(sim.trace.of(child).starts) == 2
+
+
+def test_a_fault_that_never_happens_is_told() -> None:
+    app = make_app()
+
+    def never() -> None:
+        with Simulation(app) as sim:
+            sim.kill(worker="w1", when=sim.on("Started", task="sleepr"))
+            sim.run()
+
+    with pytest.warns(FaultNeverHappened, match="kill w1 waits for Started with task=sleepr"):
+        never()
+
+
+def test_a_drawn_fault_may_never_happen() -> None:
+    with Simulation(make_app()) as sim:
+        PlannedFault("alarm", event="Started").plan(sim)
+        sim.run()
+
+
+def test_time_passes_in_one_direction() -> None:
+    with Simulation(make_app()) as sim:
+        with pytest.raises(UsageError, match="one direction"):
+            sim.advance(-5)
+        with pytest.raises(UsageError, match="counted from the start"):
+            sim.run(until=-1)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib.util
+import io
+import logging
 import os
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import pytest
 from celery import Celery, current_app
@@ -168,6 +171,25 @@ def test_every_leftover_is_still_left() -> None:
     left = set(snapshot.differences(before, snapshot.take()))
     for start in (*LEFTOVERS, *LEFT_BY_OWN_WORKERS):
         assert any(path[: len(start)] == start for path in left), f"{start}: strike it from the list"
+
+
+def test_what_a_killed_task_has_redirected_is_put_back(tmp_path: Path) -> None:
+    app = make_app(AMQP)
+
+    @app.task(name="redirects", shared=False)
+    def redirects() -> None:
+        os.chdir(tmp_path)
+        os.environ["TENANT"] = "blue"
+        with contextlib.redirect_stdout(io.StringIO()):
+            time.sleep(60.0)
+
+    logging.captureWarnings(False)
+    before = sys.stdout, os.getcwd(), dict(os.environ), warnings.showwarning
+    with Simulation(app) as sim:
+        redirects.delay()
+        sim.kill(worker="w1", at=5.0)
+        sim.run()
+    assert (sys.stdout, os.getcwd(), dict(os.environ), warnings.showwarning) == before
 
 
 def test_the_clocks_show_real_time_and_their_functions_are_the_interpreters_own() -> None:

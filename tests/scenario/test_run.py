@@ -82,6 +82,20 @@ expect:
     ]
 
 
+def test_a_fault_that_never_happens_is_a_finding_with_its_line():
+    told = "a fault never happened: kill w1 waits for Started number 3 with task=shop.tasks.charge"
+    assert findings(
+        ONE_CHARGE
+        + """\
+faults:
+  - cut: {worker: w1}
+    when: {event: Acked}
+  - kill: {worker: w1}
+    when: {event: Started, task: shop.tasks.charge, nth: 3}
+"""
+    ) == [(8, told)]
+
+
 def test_calls_are_published_at_their_times():
     outcome = run(
         HEAD

@@ -215,3 +215,21 @@ def test_a_drawn_fault_of_the_broker_prints_itself_and_happens(kind: str) -> Non
             sim.run(until=60)
             assert [event.kind for event in sim.trace.where("Fault")] == [kind]
             assert sim.trace.where("Fault")[0].time == 1.25
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [({"kinds": ("killworker",)}, "no 'killworker'"), ({"kinds": "cut"}, "a tuple"), ({"ends": ("hard",)}, "no 'hard'"),
+     ({"workers": ()}, "name a worker"), ({"kinds": ()}, "a tuple")],
+)  # fmt: skip
+def test_a_word_that_is_none_of_a_plans_is_refused(options: dict[str, Any], wrong: str) -> None:
+    with pytest.raises(UsageError, match=wrong):
+        fault_plans(**options)
+
+
+def test_a_machine_refuses_a_fault_that_it_does_not_know() -> None:
+    class Misspelt(Early):
+        faults = ("cutt", "stop")
+
+    with pytest.raises(UsageError, match="no 'cutt'"):
+        Misspelt()
