@@ -6,12 +6,14 @@ asked for cannot be done.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from tasksim import __version__
-from tasksim.errors import TasksimError
+from tasksim.errors import TasksimError, UsageError
 
 if TYPE_CHECKING:
     from tasksim.scenario import Outcome
@@ -19,6 +21,18 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 FAILED, IMPOSSIBLE = 1, 2
+
+Found = TypeVar("Found")
+
+
+def _can_be_written(_: click.Context, option: click.Parameter, path: str | None) -> str | None:
+    """Before the run: it may take long, and would be lost."""
+    folder = os.path.dirname(path) if path else ""
+    if folder and not os.path.isdir(folder):
+        raise click.BadParameter(f"there is no folder {folder!r}; make it first, or name another file", param=option)
+    if path and not os.path.exists(path) and not os.access(folder or ".", os.W_OK):
+        raise click.BadParameter(f"the folder {folder or '.'!r} is not writable; name another file", param=option)
+    return path
 
 
 @click.group()
@@ -30,7 +44,13 @@ def main() -> None:
 @main.command()
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--seed", type=int, help="Use this seed in place of the scenario's.")
-@click.option("--trace", "trace_file", type=click.Path(dir_okay=False, writable=True), help="Save the trace here.")
+@click.option(
+    "--trace",
+    "trace_file",
+    type=click.Path(dir_okay=False, writable=True),
+    callback=_can_be_written,
+    help="Save the trace here.",
+)
 @click.option("--quiet", is_flag=True, help="Print the verdict only.")
 @click.pass_context
 def run(context: click.Context, file: str, seed: int | None, trace_file: str | None, quiet: bool) -> None:
@@ -50,7 +70,11 @@ def run(context: click.Context, file: str, seed: int | None, trace_file: str | N
     if trace_file is not None:
         from tasksim.scenario import header
 
-        outcome.trace.save(trace_file, **header(outcome))
+        try:
+            outcome.trace.save(trace_file, **header(outcome))
+        except OSError as error:
+            click.echo(f"tasksim: {trace_file}: the trace cannot be saved: {error.strerror}", err=True)
+            context.exit(IMPOSSIBLE)
     click.echo(_verdict(outcome))
     context.exit(0 if outcome.ok else FAILED)
 
@@ -110,9 +134,11 @@ def check(context: click.Context, trace: str, only: tuple[str, ...]) -> None:
 def compare(context: click.Context, function: str, app: str, workers: int, seed: int) -> None:
     """Call FUNCTION with Celery's eager mode and in the simulation; list what eager mode had hidden."""
     from tasksim.comparison import compare_eager, load_function
+    from tasksim.simulation import load_app
 
     try:
-        found = compare_eager(app, load_function(function), workers=workers, seed=seed)
+        calls = _had(function, load_function)
+        found = compare_eager(_had(app, load_app), calls, workers=workers, seed=seed)
     except TasksimError as error:
         click.echo(f"tasksim: {error}", err=True)
         context.exit(IMPOSSIBLE)
@@ -121,6 +147,16 @@ def compare(context: click.Context, function: str, app: str, workers: int, seed:
     says = f"{len(found)} thing{'' if len(found) == 1 else 's'} hidden by eager mode" if found else "nothing hidden"
     click.echo(f"{'FAILED' if found else 'OK    '}  {function}: {says}")
     context.exit(FAILED if found else 0)
+
+
+def _had(name: str, load: Callable[[str], Found]) -> Found:
+    """What is loaded by its name; whatever its module raises is no traceback but a reason."""
+    try:
+        return load(name)
+    except TasksimError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UsageError(f'{name!r} cannot be had: {error!r}; write "package.module:name", importable here') from error
 
 
 def _indented(text: str) -> str:

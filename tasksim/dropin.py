@@ -13,7 +13,7 @@ from typing import Any
 
 from tasksim.errors import UsageError
 from tasksim.limits import Limits
-from tasksim.simulation import Simulation, check_arguments
+from tasksim.simulation import Simulation, allowed_hosts, check_arguments, named_cells
 from tasksim.world import World
 
 #: One way over a wire, seconds: as on one machine. With none at all what takes a moment in life would take no time, and
@@ -30,16 +30,16 @@ class DropIn(Simulation):
 
     def __init__(
         self, *, seed: int = 0, start: Any = None, rabbitmq: str = "4.1", redis: str = "7.2",
-        allow: Iterable[str] = (), cells: Iterable[str] = (), limits: Limits | None = None,
+        allow: Iterable[str] | None = (), cells: Iterable[str] | None = (), limits: Limits | None = None,
     ) -> None:  # fmt: skip
         versions = {"rabbitmq": rabbitmq, "redis": redis}
-        check_arguments(seed, None, versions)
+        check_arguments(seed, None, versions, limits)
         self.app, self.seed = None, seed
         self._workers, self._concurrency, self._queues, self._beat = {}, None, None, False
         self._changed = {}
         self._world = World(
-            None, seed=seed, limits=limits or Limits(), allow=allow, start=start, cells=cells, settings={},
-            versions=versions,
+            None, seed=seed, limits=limits or Limits(), allow=allowed_hosts(allow), start=start,
+            cells=named_cells(cells), settings={}, versions=versions,
         )  # fmt: skip
         self._planned, self._collections = False, 0
         self._follow_wrappers: Callable[[], None] = lambda: None

@@ -51,6 +51,13 @@ def _seen(event: Event, rows: Mapping[str, QueueRow]) -> str:
     return f"{type(event).__name__} in {queue}" + ("" if row is None or row.consumers else ", which no worker consumes")
 
 
+class Waits:
+    """Somebody waits for a condition: one thread of the test's own process."""
+
+    def __init__(self, thread: object, condition: Callable[[], object]) -> None:
+        self.thread, self.condition, self.holds = thread, condition, False
+
+
 class Progress:
     """Looks at the world each time the clock is about to move.
 
@@ -63,6 +70,7 @@ class Progress:
     def __init__(self, world: World) -> None:
         self._world, self._kernel, self._limits = world, world.kernel, world.limits
         self.until_idle = False
+        self.waits: list[Waits] = []
         self.planned = 0
         self.scripts: list[Process] = []
         self._interrupted: dict[str, int] = {}
@@ -173,6 +181,12 @@ class Progress:
 
     def _before_advance(self, due_ns: int | None) -> bool:
         kernel, driver = self._kernel, self._kernel.driver_thread
+        come = [one for one in self.waits if not one.holds and one.condition()]
+        for one in come:
+            one.holds = True
+            kernel.wake(one.thread)
+        if come:
+            return True
         if not kernel.is_parked(driver):
             return False
         if self.until_idle and self.is_idle() and self._rest_lasts():

@@ -243,7 +243,7 @@ def _shorten(error: BaseException) -> None:
         frames[own[-1]].tb_next = None
     else:  # in a fixture of ours: one frame, so that pytest has something to show
         runner = [place for place, package in enumerate(packages) if package in _PYTEST]
-        if runner:
+        if runner and runner[-1] < len(frames) - 1:
             frames[runner[-1]].tb_next = frames[-1]
 
 

@@ -66,6 +66,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
+    pytest_scenarios.check_folders(config)
     config.stash[_seed] = seed, _ = _find_seed(config)
     if config.getini("tasksim_dropin"):
         config.pluginmanager.register(pytest_dropin.DropInSession(config, seed, _note_dropin), _DROPIN)
@@ -232,8 +233,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Before pytest makes the report of a phase. What a scenario has to say, its own report says."""
-    if not isinstance(item, pytest_scenarios.ScenarioItem):
+    if isinstance(item, pytest_scenarios.ScenarioItem):
+        return
+    try:
         pytest_failure.explain(item, call)
+    except Exception as problem:  # nothing that a test does may end the session
+        item.add_report_section(call.when, "tasksim", f"what broke cannot be told: {problem!r}")
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:

@@ -6,7 +6,6 @@ folder of the ini key `tasksim_scenarios` or is named on the command line itself
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ import pytest
 
 __all__ = ["ScenarioFailed", "ScenarioFile", "ScenarioItem", "add_options", "collect"]
 
-#: The first line that is neither empty nor a comment.
-_FIRST = r"\A(?:\s*(?:#[^\n]*)?\n|---[^\n]*\n)*version\s*:"
+_INI = "tasksim_scenarios"
+#: The folders of the ini key, found to be there.
+_folders = pytest.StashKey[list[Path]]()
 
 
 class ScenarioFailed(Exception):
@@ -25,9 +25,22 @@ class ScenarioFailed(Exception):
 
 def add_options(parser: pytest.Parser) -> None:
     """The ini key."""
-    parser.addini(
-        "tasksim_scenarios", "folders (from the ini file's) whose YAML files are scenarios", type="linelist", default=[]
-    )
+    parser.addini(_INI, "folders (from the ini file's) whose YAML files are scenarios", type="paths", default=[])
+
+
+def check_folders(config: pytest.Config) -> None:
+    """Are the folders of the ini key there?
+
+    Raises:
+        pytest.UsageError: one is not.
+    """
+    config.stash[_folders] = folders = [Path(folder).resolve() for folder in config.getini(_INI)]
+    missing = [str(folder) for folder in folders if not folder.is_dir()]
+    if missing:
+        raise pytest.UsageError(
+            f"the ini key {_INI} names {', '.join(missing)}, and there is no such folder; make it, or mend the key "
+            "(folders are separated by spaces or line ends; one with a space in its name stands in quotes)"
+        )
 
 
 def collect(path: Path, parent: pytest.Collector, seed: int | None) -> pytest.Collector | None:
@@ -46,16 +59,14 @@ def collect(path: Path, parent: pytest.Collector, seed: int | None) -> pytest.Co
 
 
 def _is_meant(path: Path, config: pytest.Config) -> bool:
-    folders = [(config.rootpath / folder).resolve() for folder in config.getini("tasksim_scenarios")]
     named = [(config.invocation_params.dir / str(word).split("::")[0]).resolve() for word in config.args]
-    return path.resolve() in named or any(folder in path.resolve().parents for folder in folders)
+    return path.resolve() in named or any(folder in path.resolve().parents for folder in config.stash[_folders])
 
 
 def _begins_as_one(path: Path) -> bool:
-    try:
-        return re.match(_FIRST, path.read_text(encoding="utf-8")) is not None
-    except (OSError, UnicodeDecodeError):
-        return False
+    from tasksim.scenario import begins_as_scenario
+
+    return begins_as_scenario(path)
 
 
 class ScenarioFile(pytest.File):
@@ -75,6 +86,11 @@ class ScenarioItem(pytest.Item):
 
     seed: int | None = None
     outcome: Any = None
+
+    def __init__(self, **rest: Any) -> None:
+        super().__init__(**rest)
+        #: Fixtures: none. Plugins (pytest-docker-tools) ask every item that fails, as if it were a function.
+        self.funcargs: dict[str, object] = {}
 
     def runtest(self) -> None:
         """Run it; what does not hold is an error."""

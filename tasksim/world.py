@@ -177,7 +177,7 @@ class World:
             version=self._versions["rabbitmq"], epoch_ns=self.clocks.epoch_ns,
         )  # fmt: skip
         server.shared.quiet, server.shared.deliveries = settings.chatter(self.app), self.deliveries
-        server.shared.keep = self.kept.append
+        server.shared.keep, server.shared.clients_clock = self.kept.append, self.clocks.time
         self.recorder.serve(server.shared)
         return server
 

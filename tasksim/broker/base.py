@@ -63,9 +63,11 @@ class Shared:
         record_often: takes one of those that every task has; not called for what befalls a message without a number.
         deliveries: the latest delivery of each task's message, by task id.
         keep: takes what was published, as it came: the message's number and its content.
+        clients_clock: what the clocks of those who publish show, in seconds since 1970.
     """
 
     __slots__ = (
+        "clients_clock",
         "consumer_timeout_ns",
         "deliveries",
         "epoch_ns",
@@ -102,6 +104,7 @@ class Shared:
         self.version = parse_version(version)
         self.consumer_timeout_ns = None if consumer_timeout is None else round(consumer_timeout * SECOND)
         self.epoch_ns = epoch_ns
+        self.clients_clock: Callable[[], float] = self.wall
         # docs "limits": 16 MiB by default since 4.0, 128 MiB before.
         self.max_message_bytes = (16 if self.version >= (4, 0) else 128) * 1024 * 1024
         self.running = True

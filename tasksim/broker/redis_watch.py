@@ -344,7 +344,10 @@ class RedisWatch:
 
     def _count(self) -> tuple[int, int]:
         lists, hashes = {}, {}
+        current = self._servers.all()
         for one in self._consumers.values():
+            if one.server not in current:
+                continue  # another has taken its place: nobody can reach what it held
             size, database = one.server.store.size, one.database
             for key in one.queues():
                 lists[one.server, database, key] = size(database, key)

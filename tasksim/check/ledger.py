@@ -157,8 +157,15 @@ class Ledger:
         lives = self._at.get((process.partition("/")[0], task_id or ""))
         return next(reversed(lives.values())) if lives else None
 
+    def _life_begun(self, event: e.Started) -> Life | None:
+        """The message that this run is of: of several with one id, one of its number that was not run to an end yet."""
+        lives = self._at.get((event.process.partition("/")[0], event.task_id), {}).values()
+        fits = [life for life in lives if life.published.retries == event.retries]
+        fresh = [life for life in fits if not any(run.complete or run.ended is None for run in life.runs)]
+        return fresh[0] if fresh else fits[-1] if fits else self._life_at(event.process, event.task_id)
+
     def _start(self, event: e.Started) -> None:
-        life = self._life_at(event.process, event.task_id)
+        life = self._life_begun(event)
         if life is not None:
             run = self._running[event.process, event.task_id] = Run(event)
             life.runs.append(run)

@@ -15,13 +15,18 @@ _TOLERANCE = 0.00001
 
 
 def _search(events: Sequence[e.Event]) -> Iterator[Finding]:
-    received: dict[tuple[str, str], e.Received] = {}
+    waiting: dict[tuple[str, str, int], list[e.Received]] = {}
     for event in events:
         if isinstance(event, e.Received):
-            received[event.process, event.task_id] = event
+            waiting.setdefault((event.process, event.task_id, event.retries), []).append(event)
         elif isinstance(event, e.Started):
-            told = received.get((event.process.partition("/")[0], event.task_id))
-            if told is not None and told.due is not None and event.time < told.due - _TOLERANCE:
+            # Several messages may have one id and number (S37): one of them whose time has come is meant.
+            received = waiting.get((event.process.partition("/")[0], event.task_id, event.retries), [])
+            told = min(received, key=lambda one: one.due or 0.0, default=None)
+            if told is None:
+                continue
+            received.remove(told)
+            if told.due is not None and event.time < told.due - _TOLERANCE:
                 sentence = (
                     f"{event.task}[{event.task_id}] started at {seconds(event.time)} s, "
                     f"{seconds(told.due - event.time)} s before its ETA"

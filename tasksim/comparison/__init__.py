@@ -8,8 +8,9 @@ the function's own calls returns when what it called has ended.
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tasksim.comparison.half import Half, observe
@@ -48,11 +49,22 @@ def compare_eager(app: Any, function: Callable[[], object], **options: Any) -> l
         options: keyword arguments of `Simulation`, for the second half; `mode` is "eager" unless it is given.
 
     Raises:
-        UsageError: the function is none, or an option makes no sense.
+        UsageError: the function is none, or fails before its first call, or an option makes no sense.
     """
-    if not callable(function):
-        raise UsageError(f"compare_eager: {function!r} cannot be called; give a function that makes the calls")
+    _check(function, options)
     loaded = load_app(app)
     eager: Half = observe(loaded, function, eager=True, options=options)
     real: Half = observe(loaded, function, eager=False, options=options)
+    for half in (eager, real):
+        if half.error is not None and not (eager.calls or real.calls):
+            raise UsageError(f"compare_eager: the function made no call before {half.error!r}") from half.error
     return differences(eager, real)
+
+
+def _check(function: object, options: Mapping[str, Any]) -> None:
+    if not callable(function):
+        raise UsageError(f"compare_eager: {function!r} cannot be called; give a function that makes the calls")
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise UsageError(f"compare_eager: calling {function!r} runs nothing of it; wrap it: lambda: asyncio.run(...)")
+    if options.get("beat"):
+        raise UsageError("compare_eager(beat=...): with beat there is no end at which the two could be compared")

@@ -168,18 +168,19 @@ def observe(app: Any, function: Callable[[], object], *, eager: bool, options: M
     try:
         with Simulation(app, **chosen) as sim:
             sim.advance(0)  # the workers know nothing of what the function does to its context
-            patches.install(surroundings.ROWS, reads)
-            patches.install(calling.ROWS, calls)
-            half = Half(sim.trace, calls.made, baseline=observer.visible(), signals=observer.signals)
-            half.sizes = observer.sizes
-            half.error = contextvars.copy_context().run(_ended_with, function)
-            if not eager:
-                sim.run()
-                half.waiting = _waiting(sim)
-            patches.restore()
+            try:
+                patches.install(surroundings.ROWS, reads)
+                patches.install(calling.ROWS, calls)
+                half = Half(sim.trace, calls.made, baseline=observer.visible(), signals=observer.signals)
+                half.sizes = observer.sizes
+                half.error = contextvars.copy_context().run(_ended_with, function)
+                if not eager:
+                    sim.run()
+                    half.waiting = _waiting(sim)
+            finally:
+                patches.restore()  # before the simulation puts back what is below
             _note_runs(half, app, observer.runs, reads, eager=eager)
     finally:
-        patches.restore()
         observer.disconnect()
     return half
 
@@ -211,7 +212,8 @@ def _note_runs(half: Half, app: Any, runs: dict[str, Run], reads: surroundings.R
         run = runs[task_id]
         numbers[run.task] += 1
         run.reads = reads.seen.get(task_id, {})
-        if not eager and not isinstance(app.backend, DisabledBackend):
+        # What has run in the caller (`apply`) has no message, and stores nothing in life either.
+        if task_id in order and not eager and not isinstance(app.backend, DisabledBackend):
             result = app.AsyncResult(task_id)
             run.stored = result.state, kept(result.result)
         half.runs[run.task, numbers[run.task]] = run

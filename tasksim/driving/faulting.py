@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tasksim.driving.arguments import check_when, instant
 from tasksim.driving.timing import Timing
 from tasksim.errors import FaultNeverHappened, TasksimError, UsageError
 from tasksim.events import Event, Fault
@@ -36,6 +37,8 @@ class Faulting(Timing):
         self._ensure_begun()
         if at is not None and when is not None:
             raise UsageError(f"{kind}: give at= or when=, not both")
+        check_when(kind, when)
+        at = None if at is None else instant(f"{kind}(at", at)
 
         def act() -> None:
             who = self._kernel.current.name if when is not None else "client"
@@ -67,15 +70,26 @@ class Faulting(Timing):
                 self._kernel.fail(error)  # a mistake of the test's, not an error of the task in which it shows
 
         def look(event: Event) -> None:
-            if counter.matches(event):
+            try:
+                matches = counter.matches(event)
+            except Exception as error:
+                stop()
+                self._kernel.fail(UsageError(f"{what}: a condition of {pattern} raised {error!r}"))
+                return
+            if matches:
                 stop()
                 self._awaited.pop(number, None)
-                if type(event).__name__ in _TOLD_BY_WORKERS:
-                    strike()
-                else:
-                    self._kernel.agenda.urgent(act)
+                self._strike_after(event, strike)
 
         stop = self.trace.subscribe(pattern.kind, look)
+
+    def _strike_after(self, event: Event, strike: Callable[[], None]) -> None:
+        """When all have heard of the event; one of several, for the first may end who tells it."""
+        then = self.trace.then
+        if type(event).__name__ in _TOLD_BY_WORKERS and not then:
+            then.append(strike)
+        else:
+            self._kernel.agenda.urgent(strike)
 
     @contextmanager
     def _may_never_happen(self) -> Iterator[None]:

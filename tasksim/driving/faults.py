@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
+from tasksim.driving.arguments import duration, is_number
 from tasksim.driving.server_faults import ServerFaults
 from tasksim.errors import UsageError
 from tasksim.events import Started
 from tasksim.trace.pattern import Pattern, identity
+from tasksim.worker.host import check_way_to_stop
 
 
 class Faults(ServerFaults):
@@ -32,6 +35,8 @@ class Faults(ServerFaults):
 
     def _known(self, worker: str, when: Pattern | None, at: float | None) -> None:
         self._ensure_begun()
+        if not isinstance(worker, str):
+            raise UsageError(f'worker={worker!r}: give the name of a worker as text, such as "w1"')
         if when is None and at is None:
             self._world.hosts.find(worker)
 
@@ -46,6 +51,7 @@ class Faults(ServerFaults):
 
     def stop(self, worker: str, how: str = "warm", *, at: float | None = None, when: Pattern | None = None) -> None:
         """SIGTERM ("warm") or SIGQUIT ("cold") to a worker's main process."""
+        check_way_to_stop(how)
         self._known(worker, when, at)
         self._fault(f"stop {how}", worker, lambda: self._world.hosts.stop(worker, how), at, when)
 
@@ -92,17 +98,20 @@ class Faults(ServerFaults):
 
         Monotonic clocks, and so whoever sleeps or waits with a time-out, notice nothing of it.
         """
-        if not float(seconds).is_integer():
-            raise UsageError(f"jump_clock({seconds!r}): give whole seconds")
+        seconds = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
+        if not is_number(seconds) or not float(seconds).is_integer():
+            raise UsageError(f"jump_clock({seconds!r}): give whole seconds, as a number")
         whole = int(seconds)
         self._fault("jump clock", f"{whole:+d} s", lambda: self._world.clocks.jump(whole), at, when)
 
     @property
     def latency(self) -> float:
         """Seconds that a message takes on a wire, one way."""
+        if self._trace is None:
+            self._ensure_begun()
         return self._world.network.latency
 
     @latency.setter
     def latency(self, seconds: float) -> None:
         self._ensure_begun()
-        self._world.network.latency = seconds
+        self._world.network.latency = duration("sim.latency", seconds)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tasksim.driving.running import Running
 from tasksim.events import Event
-from tasksim.trace.pattern import Pattern, identity
+from tasksim.trace.pattern import Pattern, identity, process_name
 
 
 class Patterns(Running):
@@ -46,6 +46,8 @@ class Patterns(Running):
         """A consumer acknowledges it."""
         return self._about("Acked", task, nth, fields)
 
-    def worker_up(self, name: str, nth: int = 1) -> Pattern:
-        """A worker is ready."""
-        return self.trace.pattern("WorkerUp", nth, process=name)
+    def worker_up(self, name: str | None = None, nth: int = 1, **fields: Any) -> Pattern:
+        """A worker is ready; None for any."""
+        if name is not None:
+            fields["process"] = process_name(name)
+        return self.trace.pattern("WorkerUp", nth, **fields)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
+from tasksim.driving.arguments import unknown_word
 from tasksim.driving.running import Running
 from tasksim.driving.wanted import UNASKED, Wanted, short
 from tasksim.errors import UsageError
@@ -21,6 +22,8 @@ __all__ = ["Publishing"]
 
 #: So many messages are shown when an assertion fails, each line of so many characters.
 _SHOWN, _WIDTH = 8, 160
+#: Keyword arguments of the assertions besides the conditions.
+_MORE = ("tolerance", "times", "remote")
 
 
 class Publishing(Running):
@@ -34,9 +37,9 @@ class Publishing(Running):
     @property
     def publications(self) -> list[Publication]:
         """The messages of tasks that were published so far, in order; of very many the last 10,000."""
-        world = self._world
+        world, trace = self._world, self.trace
         if self._publications is None:
-            self._publications = Publications(self._kept, self.trace, world.amqp)
+            self._publications = Publications(self._kept, trace, world.amqp)
         if world.open and self._kernel.current is self._kernel.driver and world.network.latency_ns_max:
             self._kernel.park(self._kernel.now_ns + TRIPS * world.network.latency_ns_max, "what is on its way")
         epoch = (world.clocks.epoch_ns + LEAD_NS) / SECOND
@@ -51,6 +54,7 @@ class Publishing(Running):
         eta: Any = UNASKED, countdown: Any = UNASKED, expires: Any = UNASKED, headers: Any = UNASKED,
         priority: Any = UNASKED, retries: Any = UNASKED, by: Any = UNASKED, exchange: Any = UNASKED,
         routing_key: Any = UNASKED, tolerance: float = 1.0, times: int | None = None, remote: bool = False,
+        **unknown: Any,
     ) -> list[Publication]:  # fmt: skip
         """A message of this task was published, and is as said; see the API page for the conditions.
 
@@ -75,12 +79,17 @@ class Publishing(Running):
             "headers": headers, "priority": priority, "retries": retries, "by": by, "exchange": exchange,
             "routing_key": routing_key,
         }  # fmt: skip
+        if unknown:
+            word = next(iter(unknown))
+            raise UsageError(f"{word}=: there is no such condition; {unknown_word(word, [*conditions, *_MORE])}")
         name, task_id = self._named(task)
         wanted = Wanted(name, task_id, tolerance, conditions)
         published = self.publications
         found = [one for one in published if wanted.fits(one)]
         if name is not None and not found and not remote:
             self._check_name(name, published)
+        if times == 0 and not found:
+            self._check_answered(wanted, published)
         self._check_kept(wanted, enough=times is None and bool(found))
         if bool(found) if times is None else len(found) == times:
             return found
@@ -121,6 +130,16 @@ class Publishing(Running):
                 f"the app has no task {name!r}, and none was published; {meant}If it is a task of another app, "
                 "say so with remote=True."
             )
+
+    def _check_answered(self, wanted: Wanted, published: list[Publication]) -> None:
+        """A function that only raises finds nothing, and so what should not be there would never be found.
+
+        Raises:
+            UsageError: it raised for each message that was asked about, or whatever the message is (a NameError).
+        """
+        told = wanted.never_answered(published)
+        if told is not None:
+            raise UsageError(f"{told}: so it cannot say of any message whether it was wanted; mend the function")
 
     def _check_kept(self, wanted: Wanted, enough: bool) -> None:
         kept = self._kept

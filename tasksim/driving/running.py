@@ -8,18 +8,27 @@ from tasksim.kernel.loop import Kernel
 from tasksim.trace.log import Trace
 from tasksim.world import World
 
+_NOT_RUNNING = "this simulation is not running; use it within `with Simulation(...) as sim:`"
+
 
 class Running:
-    """The parts of a running simulation.
+    """The parts of a running simulation."""
 
-    Attributes:
-        trace: what has happened so far.
-    """
-
-    trace: Trace
+    _trace: Trace | None = None
     _world: World
     _kernel: Kernel
     _progress: Progress
+
+    @property
+    def trace(self) -> Trace:
+        """What has happened so far; after the end all of it.
+
+        Raises:
+            UsageError: the simulation has not begun.
+        """
+        if self._trace is None:
+            raise UsageError(_NOT_RUNNING)
+        return self._trace
 
     def _ensure_begun(self) -> None:
         """The first simulated step may be this one.
@@ -28,5 +37,5 @@ class Running:
             UsageError: the simulation is not running.
         """
         if not self._world.open:
-            raise UsageError("this simulation is not running; use it within `with Simulation(...) as sim:`")
+            raise UsageError(_NOT_RUNNING)
         self._kernel.start()

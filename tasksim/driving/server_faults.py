@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tasksim.broker.amqp.server import Server
+from tasksim.driving.arguments import duration, duration_or_ever, whole
 from tasksim.driving.faulting import Faulting
 from tasksim.errors import UsageError
 from tasksim.network.redis import RedisServer
@@ -25,8 +26,22 @@ class ServerFaults(Faulting):
     ) -> None:
         self._fault(kind, server, lambda: [action(one) for one in self._world.servers(server)], at, when)
 
-    def _later(self, seconds: float, action: Callable[[], object]) -> None:
-        self._plan(self._world.now() + seconds, action)
+    #: How often each kind of fault has begun, or been ended by hand, on each server.
+    _generations: dict[tuple[str, str], int]
+
+    def _supersede(self, kind: str, server: Any) -> None:
+        """What ends an earlier one of this kind by itself no longer counts."""
+        self._generations[kind, server.name] = self._generations.get((kind, server.name), 0) + 1
+
+    def _later(self, kind: str, server: Any, seconds: float, action: Callable[[], object]) -> None:
+        """End it so many seconds from now, unless another one of this kind has begun by then."""
+        begun = self._generations.get((kind, server.name), 0)
+
+        def end() -> None:
+            if self._generations.get((kind, server.name), 0) == begun:
+                action()
+
+        self._plan(self._world.now() + seconds, end)
 
     # --- refusing
 
@@ -35,19 +50,28 @@ class ServerFaults(Faulting):
         when: Pattern | None = None,
     ) -> None:  # fmt: skip
         """The server refuses new connections, for so long or until `accept`."""
+        self._ensure_begun()
+        seconds = duration_or_ever("refuse(seconds", seconds)
         refusing = self._world.network.refusing
 
         def act(one: Any) -> None:
+            self._supersede("refuse", one)
             refusing.add(one.name)
             if seconds is not None:
-                self._later(seconds, lambda: refusing.discard(one.name))
+                self._later("refuse", one, seconds, lambda: refusing.discard(one.name))
 
         self._on_servers("refuse", server, act, at, when)
 
     def accept(self, *, server: str = "broker", at: float | None = None, when: Pattern | None = None) -> None:
         """The server accepts connections again."""
+        self._ensure_begun()
         refusing = self._world.network.refusing
-        self._on_servers("accept", server, lambda one: refusing.discard(one.name), at, when)
+
+        def act(one: Any) -> None:
+            self._supersede("refuse", one)
+            refusing.discard(one.name)
+
+        self._on_servers("accept", server, act, at, when)
 
     # --- memory
 
@@ -59,20 +83,27 @@ class ServerFaults(Faulting):
 
         RabbitMQ blocks who publishes. Redis refuses what writes, or gives up keys first, as its maxmemory-policy says.
         """
+        seconds = duration_or_ever("alarm(seconds", seconds)
 
         def act(one: Server | RedisServer) -> None:
+            self._supersede("alarm", one)
             if isinstance(one, Server):
                 one.raise_alarm(reason)
             else:
                 one.fill_memory()
             if seconds is not None:
-                self._later(seconds, lambda: _clear_alarm(one))
+                self._later("alarm", one, seconds, lambda: _clear_alarm(one))
 
         self._on_servers("alarm", server, act, at, when)
 
     def clear_alarm(self, *, server: str = "broker", at: float | None = None, when: Pattern | None = None) -> None:
         """There is memory again; what clients that RabbitMQ blocked have published is taken in."""
-        self._on_servers("clear_alarm", server, _clear_alarm, at, when)
+
+        def act(one: Server | RedisServer) -> None:
+            self._supersede("alarm", one)
+            _clear_alarm(one)
+
+        self._on_servers("clear_alarm", server, act, at, when)
 
     def evict(
         self, keys: int = 1, *, policy: str | None = None, server: str = "broker", at: float | None = None,
@@ -80,6 +111,7 @@ class ServerFaults(Faulting):
     ) -> None:  # fmt: skip
         """Redis gives up so many keys, by its maxmemory-policy or another one; fewer if that leaves no more."""
         self._ensure_begun()
+        whole("evict(keys", keys, 0)
         self._world.redis.note_use(policy)
 
         def act(one: Server | RedisServer) -> None:
@@ -94,14 +126,15 @@ class ServerFaults(Faulting):
         when: Pattern | None = None,
     ) -> None:  # fmt: skip
         """Each reply of the server takes `delay` seconds longer, for so long or until `slow(0)`."""
+        self._ensure_begun()
         network = self._world.network
-        if delay < 0:
-            raise UsageError(f"slow(delay={delay!r}): give seconds, 0 or more")
+        delay, seconds = duration("slow(delay", delay), duration_or_ever("slow(seconds", seconds)
 
         def act(one: Any) -> None:
+            self._supersede("slow", one)
             network.slow_down(one.name, delay)
             if seconds is not None:
-                self._later(seconds, lambda: network.slow_down(one.name, 0.0))
+                self._later("slow", one, seconds, lambda: network.slow_down(one.name, 0.0))
 
         self._on_servers("slow", server, act, at, when)
 
@@ -122,17 +155,19 @@ class ServerFaults(Faulting):
         """
         if how not in ENDS:
             raise UsageError(f"restart_broker(how={how!r}): a server can go down by {', '.join(ENDS)}")
+        down, lost = duration("restart_broker(down", down), duration("restart_broker(lost", lost)
         if lost and how == "stop":
             raise UsageError('restart_broker(lost=...): a server that stops in order loses none; give how="kill"')
 
         def act(one: Server | RedisServer) -> None:
+            self._supersede("down", one)
             if isinstance(one, Server):
                 one.stop(how, lost)
             elif lost:
                 raise UsageError("restart_broker(lost=...): what Redis loses follows from its redis_config")
             else:
                 one.stop(how)
-            self._later(down, one.start)
+            self._later("down", one, down, one.start)
 
         self._on_servers("restart" if how == "stop" else f"restart {how}", server, act, at, when)
 
@@ -155,19 +190,22 @@ class ServerFaults(Faulting):
         queues wait until their node is back, `back` seconds from now (None: for good).
         """
         self._ensure_begun()
+        lost, down = duration("failover(lost", lost), duration("failover(down", down)
+        back = duration_or_ever("failover(back", back)
         if at is not None or when is not None:
             self._world.redis.keep_history(lost)
 
         def act(one: Server | RedisServer) -> None:
             redis = self._world.redis
+            self._supersede("down", one)
             if isinstance(one, Server):
                 one.lose_node(lost)
-                self._later(down, one.start)
+                self._later("down", one, down, one.start)
                 if back is not None:
-                    self._later(max(back, down), one.node_back)
+                    self._later("away", one, max(back, down), one.node_back)
             elif one in redis.masters():
                 new = redis.fail_over(one, lost)
-                self._later(down, lambda: redis.promote(new))
+                self._later("down", one, down, lambda: redis.promote(new))
 
         self._on_servers("failover", server, act, at, when)
 

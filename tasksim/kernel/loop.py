@@ -96,6 +96,7 @@ class Kernel:
                 due_ns = agenda.next_due_ns()
                 if self.before_advance(due_ns):
                     continue
+                due_ns = agenda.next_due_ns()  # it may have planned something
                 if due_ns is None:
                     raise NothingLeftToDo(self._deadlock())
                 self._watch_for_spin(due_ns)

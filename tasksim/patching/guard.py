@@ -31,6 +31,9 @@ class Gate:
     Args:
         allowed: hosts ("db") or hosts with a port ("db:5432").
         world_of_session: no test has options of its own; what is allowed stands in the ini file.
+
+    Attributes:
+        refused: what was refused to whom, as sentences, each once.
     """
 
     def __init__(self, kernel: Kernel, allowed: Iterable[str], *, world_of_session: bool = False) -> None:
@@ -39,6 +42,7 @@ class Gate:
         self._thread = self._home
         self._allowed = set(allowed)
         self._addresses: set[tuple[str, int | None]] = set()
+        self.refused: dict[str, None] = {}
 
     def inside(self) -> bool:
         """Is the caller in the simulation's thread?"""
@@ -80,9 +84,10 @@ class Gate:
             remedy = f"`tasksim_allow = {target}` in the ini file (under [pytest]; in pyproject.toml a list)"
         else:
             remedy = f'Simulation(..., allow=["{target}"]) or @pytest.mark.tasksim(allow=["{target}"])'
+        who = self._kernel.current.name
+        self.refused[f"{who} was not let {what} {target}, outside of the simulation; allow it: {remedy}"] = None
         return ConnectionRefused(
-            f"{self._kernel.current.name} wants to {what} {target}, outside of the simulation. "
-            f"If it really should, allow it: {remedy}"
+            f"{who} wants to {what} {target}, outside of the simulation. If it really should, allow it: {remedy}"
         )
 
 

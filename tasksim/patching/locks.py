@@ -25,6 +25,8 @@ class ParkingLock:
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """As threading.Lock.acquire; `timeout` in seconds."""
+        if timeout != -1 and not (blocking and timeout >= 0):
+            return self._real.acquire(blocking, timeout)  # it says what is wrong
         if self._real.acquire(False):
             return True
         if not blocking or timeout == 0:
@@ -90,6 +92,8 @@ class ParkingRLock:
             self._count += 1
             return True
         lock = self._lock
+        if timeout != -1 and not (blocking and timeout >= 0):
+            return lock.acquire(blocking, timeout)
         if not lock._real.acquire(False) and not lock.acquire(blocking, timeout):
             return False
         self._owner, self._count = me, 1

@@ -71,6 +71,8 @@ def make_sleep(kernel: Kernel, gate: Gate) -> Callable[[float], None]:
 
     def sleep(seconds: float, /) -> None:
         if gate.inside():
+            if seconds < 0:
+                raise ValueError("sleep length must be non-negative")  # the interpreter's own words
             kernel.sleep(seconds)
         else:
             threading.Event().wait(seconds)

@@ -8,8 +8,19 @@ from __future__ import annotations
 
 from tasksim.scenario.build import Outcome, run_scenario
 from tasksim.scenario.expect import Finding
-from tasksim.scenario.load import load, loads
+from tasksim.scenario.load import begins_as_scenario, load, loads
 from tasksim.scenario.rerun import Replay, header, replay
 from tasksim.scenario.schema import Scenario
 
-__all__ = ["Finding", "Outcome", "Replay", "Scenario", "header", "load", "loads", "replay", "run_scenario"]
+__all__ = [
+    "Finding",
+    "Outcome",
+    "Replay",
+    "Scenario",
+    "begins_as_scenario",
+    "header",
+    "load",
+    "loads",
+    "replay",
+    "run_scenario",
+]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tasksim.errors import ScenarioError, TasksimError, WorldStopped
 from tasksim.scenario.application import configured, importable, load_app, value_of
 from tasksim.scenario.expect import Finding, World, check
-from tasksim.scenario.node import did_you_mean
-from tasksim.scenario.schema import Call, Fault, Pattern, Scenario, Setup, Worker
+from tasksim.scenario.fitting import check_tasks, line_of_fault, line_of_option, placed
+from tasksim.scenario.schema import Call, Fault, Scenario, Setup, Worker
 
 if TYPE_CHECKING:
     from tasksim.simulation import Simulation
@@ -71,8 +71,11 @@ def run_scenario(scenario: Scenario, *, seed: int | None = None) -> Outcome:
     with importable(scenario):
         app = load_app(scenario)
         with configured(app, scenario):
-            _check_tasks(app, scenario)
-            with Simulation(app, **_options(scenario, seed)) as sim:
+            check_tasks(app, scenario)
+            with (
+                placed(scenario, line_of_option(scenario)),
+                Simulation(app, **_options(scenario, seed)) as sim,
+            ):
                 findings = _play(sim, app, scenario)
                 return Outcome(scenario, seed, sim.trace, tuple(findings), sim.now)
 
@@ -88,6 +91,8 @@ def _options(scenario: Scenario, seed: int) -> dict[str, Any]:
         value = getattr(scenario, name)
         if value is not None:
             options[name] = value
+    if scenario.settings:
+        options["settings"] = scenario.settings
     if scenario.redis_config:
         options["redis_config"] = scenario.redis_config
     return options
@@ -106,29 +111,6 @@ def _worker_options(worker: Worker) -> dict[str, Any]:
     return options
 
 
-def _check_tasks(app: Any, scenario: Scenario) -> None:
-    """Raise `ScenarioError` for a task that the app does not have, or that does not take these arguments."""
-    for call in scenario.calls:
-        if call.task not in app.tasks:
-            raise ScenarioError(_no_task(app, call.task), scenario.file, call.line)
-        task = app.tasks[call.task]
-        try:
-            if task.typing:
-                task.__header__(*call.args, **call.kwargs)
-        except TypeError as error:
-            raise ScenarioError(f"`{call.task}` cannot be called so: {error}", scenario.file, call.line) from None
-    ids = {name for call in scenario.calls for name in call.ids}
-    for part in (*scenario.faults, *scenario.expect):
-        name = part.options.get("task") if isinstance(part, Fault) else getattr(part, "task", None)
-        if name is not None and name not in ids and name not in app.tasks:
-            raise ScenarioError(f"{_no_task(app, name)}, nor a call with this id", scenario.file, part.line)
-
-
-def _no_task(app: Any, name: str) -> str:
-    own = [task for task in app.tasks if not task.startswith("celery.")]
-    return f"the app has no task `{name}`{did_you_mean(name, own)}"
-
-
 def _play(sim: Simulation, app: Any, scenario: Scenario) -> list[Finding]:
     """Let it all happen, then look."""
     lines: dict[int, int | None] = {}
@@ -141,13 +123,18 @@ def _play(sim: Simulation, app: Any, scenario: Scenario) -> list[Finding]:
             _set_up(setup, scenario)
         for seconds, task_id, call in _publications(scenario):
             if seconds > sim.now:
-                sim.run(until=seconds)
-            findings += _publish(app, call, task_id, seconds)
-        sim.run(until=scenario.until)
+                _go_on(sim, scenario, seconds)
+            findings += _publish(app, call, task_id, seconds, scenario)
+        _go_on(sim, scenario, scenario.until)
     except WorldStopped as error:
         stopped = Finding(f"the simulation stopped at {sim.now:g} s ({type(error).__name__}): {error}")
         return [*findings, stopped, *_never_happened(sim, lines)]
     return findings + _never_happened(sim, lines) + check(scenario, World(app, sim.trace, sim.queues))
+
+
+def _go_on(sim: Simulation, scenario: Scenario, until: float | None) -> None:
+    with placed(scenario, line_of_fault(scenario, sim)):
+        sim.run(until=until)
 
 
 def _never_happened(sim: Simulation, lines: Mapping[int, int | None]) -> list[Finding]:
@@ -162,10 +149,11 @@ def _set_up(setup: Setup, scenario: Scenario) -> None:
     except LookupError as error:
         raise ScenarioError(f"`{setup.call}` cannot be called: {error}", scenario.file, setup.line) from None
     try:
-        function(*setup.args, **setup.kwargs)
+        with placed(scenario, setup.line):
+            function(*setup.args, **setup.kwargs)
     except TasksimError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a SystemExit would end the command without a verdict
         raise ScenarioError(f"`{setup.call}` raised {error!r}", scenario.file, setup.line) from error
 
 
@@ -178,7 +166,7 @@ def _publications(scenario: Scenario) -> list[tuple[float, str | None, Call]]:
     return sorted(all_of_them, key=lambda publication: publication[0])
 
 
-def _publish(app: Any, call: Call, task_id: str | None, seconds: float) -> list[Finding]:
+def _publish(app: Any, call: Call, task_id: str | None, seconds: float, scenario: Scenario) -> list[Finding]:
     given = {
         "task_id": task_id,
         "countdown": call.countdown,
@@ -188,10 +176,11 @@ def _publish(app: Any, call: Call, task_id: str | None, seconds: float) -> list[
     }
     options = {name: value for name, value in given.items() if value is not None}
     try:
-        app.tasks[call.task].apply_async(list(call.args), dict(call.kwargs), **options)
+        with placed(scenario, call.line):
+            app.tasks[call.task].apply_async(list(call.args), dict(call.kwargs), **options)
     except TasksimError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return [Finding(f"calling `{call.task}` at {seconds:g} s raised {error!r}", call.line)]
     return []
 
@@ -200,14 +189,9 @@ def _schedule(sim: Simulation, app: Any, fault: Fault, scenario: Scenario) -> No
     options = dict(fault.options)
     if "task" in options and options["task"] not in app.tasks:
         options["task"] = app.AsyncResult(options["task"])
-    when = None if fault.when is None else sim.on(fault.when.event, nth=fault.when.nth, **_fields(fault.when, scenario))
-    getattr(sim, fault.kind)(**options, **({"at": fault.at} if when is None else {"when": when}))
-
-
-def _fields(pattern: Pattern, scenario: Scenario) -> dict[str, Any]:
-    """The pattern's fields; a `task` that is the id of a call means that call."""
-    fields = dict(pattern.fields)
-    ids = {name for call in scenario.calls for name in call.ids}
-    if fields.get("task") in ids and "task_id" not in fields:
-        fields["task_id"] = fields.pop("task")
-    return fields
+    with placed(scenario, fault.line):
+        if fault.when is None:
+            getattr(sim, fault.kind)(**options, at=fault.at)
+        else:
+            fields = scenario.meant(fault.when.event, fault.when.fields)
+            getattr(sim, fault.kind)(**options, when=sim.on(fault.when.event, nth=fault.when.nth, **fields))

@@ -11,6 +11,7 @@ from typing import Any
 
 from tasksim.check import check_trace
 from tasksim.scenario.application import value_of
+from tasksim.scenario.fitting import placed
 from tasksim.scenario.schema import (
     CheckExpectation,
     EventExpectation,
@@ -45,18 +46,18 @@ class World:
 
 def check(scenario: Scenario, world: World) -> list[Finding]:
     """Whatever does not hold, in the order of the file."""
-    return [
-        Finding(message, expectation.line)
-        for expectation in scenario.expect
-        for message in _messages(expectation, world)
-    ]
+    findings = []
+    for expectation in scenario.expect:
+        with placed(scenario, expectation.line):
+            findings += [Finding(message, expectation.line) for message in _messages(expectation, world, scenario)]
+    return findings
 
 
-def _messages(expectation: Expectation, world: World) -> Iterator[str]:
+def _messages(expectation: Expectation, world: World, scenario: Scenario) -> Iterator[str]:
     if isinstance(expectation, TaskExpectation):
         yield from _task(expectation, world)
     elif isinstance(expectation, EventExpectation):
-        yield from _event(expectation, world)
+        yield from _event(expectation, world, scenario)
     elif isinstance(expectation, QueueExpectation):
         yield from _queue(expectation, world)
     elif isinstance(expectation, CheckExpectation):
@@ -68,6 +69,8 @@ def _messages(expectation: Expectation, world: World) -> Iterator[str]:
 def _task(wanted: TaskExpectation, world: World) -> Iterator[str]:
     story = world.trace.of(wanted.task)
     ids = list(dict.fromkeys(event.task_id for event in story.events if getattr(event, "task_id", None)))
+    if not ids and _of_none(wanted):
+        return
     if not ids:
         yield f"`{wanted.task}`: expected it to be called, but there is no message of it"
         return
@@ -83,6 +86,12 @@ def _task(wanted: TaskExpectation, world: World) -> Iterator[str]:
         yield from _one(wanted, task_id, world)
 
 
+def _of_none(wanted: TaskExpectation) -> bool:
+    """Whether nothing but the absence of starts is expected: it holds of a task that nobody calls."""
+    told = [value for value in (wanted.starts, wanted.attempts, wanted.start_times) if value is not None]
+    return bool(told) and not any(told) and wanted.state is None and not wanted.has_result
+
+
 def _one(wanted: TaskExpectation, task_id: str, world: World) -> Iterator[str]:
     name = f"`{wanted.task}`" if wanted.task == task_id else f"`{wanted.task}` ({task_id})"
     if wanted.state is not None:
@@ -95,8 +104,8 @@ def _one(wanted: TaskExpectation, task_id: str, world: World) -> Iterator[str]:
             yield f"{name}: expected result {wanted.result!r}, found {result!r}"
 
 
-def _event(wanted: EventExpectation, world: World) -> Iterator[str]:
-    count = len(world.trace.where(wanted.event, **wanted.fields))
+def _event(wanted: EventExpectation, world: World, scenario: Scenario) -> Iterator[str]:
+    count = len(world.trace.where(wanted.event, **scenario.meant(wanted.event, wanted.fields)))
     described = " ".join((wanted.event, *(f"{key}={value}" for key, value in wanted.fields.items())))
     if wanted.count is None and count == 0:
         yield f"expected {described} at least once, found none"

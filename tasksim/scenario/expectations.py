@@ -7,7 +7,19 @@ from typing import Any
 
 from tasksim.check import CHECKS, INCIDENTS
 from tasksim.events import FIELDS
-from tasksim.scenario.node import Node, Reader, data, did_you_mean, duration, listing, one_of, record, text, whole
+from tasksim.scenario.node import (
+    Node,
+    Reader,
+    data,
+    did_you_mean,
+    duration,
+    is_dotted,
+    listing,
+    one_of,
+    record,
+    text,
+    whole,
+)
 from tasksim.scenario.schema import (
     CheckExpectation,
     EventExpectation,
@@ -71,7 +83,7 @@ def _expect_queue(node: Node) -> QueueExpectation:
 
 def _expect_value(node: Node) -> ValueExpectation:
     read = record(node, {"value": text, "equals": data}, required=("value", "equals"))
-    if "." not in read["value"]:
+    if not is_dotted(read["value"]):
         node.value["value"].fail(f"`value` must be a dotted name (module.attribute), not `{read['value']}`")
     return ValueExpectation(**read, line=node.line)
 
@@ -80,7 +92,11 @@ def _checks(node: Node) -> tuple[str, ...]:
     names = [text(item) for item in node.value] if isinstance(node.value, list) else [text(node)]
     if names == ["all"]:
         return tuple(CHECKS)
+    if not names:
+        node.fail(f"{node.name} names none; write `check: all`, or some of: {', '.join(CHECKS)}")
     for name in names:
+        if name == "all":
+            node.fail("`all` stands alone, for it means every check; write `check: all`, or name the checks without it")
         if name not in CHECKS:
             node.fail(f"there is no check `{name}`{did_you_mean(name, ('all', *CHECKS))}")
     return tuple(names)
@@ -101,8 +117,8 @@ TASK_EXPECTATION: Mapping[str, Reader] = {
 }
 
 EXPECTATIONS: Mapping[str, Reader] = {
+    "event": _expect_event,  # first: an event may have the fields `task` and `queue`
     "task": _expect_task,
-    "event": _expect_event,
     "queue": _expect_queue,
     "value": _expect_value,
     "check": _expect_check,

@@ -9,6 +9,7 @@ import os
 from collections.abc import Hashable
 from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tasksim.scenario.node import Node
 from tasksim.scenario.read import read_scenario
 from tasksim.scenario.schema import Scenario
 
-__all__ = ["load", "loads"]
+__all__ = ["begins_as_scenario", "load", "loads"]
 
 _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
@@ -39,6 +40,22 @@ def load(path: str | os.PathLike[str]) -> Scenario:
 def loads(source: str, file: str = "<scenario>") -> Scenario:
     """Read a scenario from text; `file` is the name for messages."""
     return replace(read_scenario(_parse(source, file)), sha256=sha256(source.encode("utf-8")).hexdigest())
+
+
+def begins_as_scenario(path: str | os.PathLike[str]) -> bool:
+    """Whether the first key of a YAML file is `version`; no more of it is read than that.
+
+    The parser of `load` says so: comments, directives, quotes and a byte order mark mean here what they mean there.
+    """
+    first = (yaml.StreamStartEvent, yaml.DocumentStartEvent, yaml.MappingStartEvent, yaml.ScalarEvent)
+    try:
+        # What is not UTF-8 is a scenario all the same, and `load` says what is wrong with it.
+        source = Path(path).read_text(encoding="utf-8", errors="replace")
+        found: list[Any] = list(islice(yaml.parse(source, Loader=yaml.SafeLoader), len(first)))
+    except (OSError, yaml.YAMLError, ValueError):
+        return False
+    kinds = [isinstance(event, kind) for event, kind in zip(found, first, strict=False)]
+    return len(found) == len(first) and all(kinds) and found[-1].value == "version"
 
 
 def _parse(source: str, file: str) -> Node:
@@ -83,7 +100,18 @@ class _Tree:
             return self._mapping(raw), ""
         if isinstance(raw, yaml.SequenceNode):
             return [self.node(item, f"item {place} of {name}") for place, item in enumerate(raw.value, 1)], ""
-        return self._loader.construct_object(raw), str(raw.value)
+        return self._scalar(raw, name), str(raw.value)
+
+    def _scalar(self, raw: yaml.Node, name: str) -> Any:
+        try:
+            return self._loader.construct_object(raw)
+        except yaml.YAMLError:
+            raise
+        except Exception as error:  # yaml's own: a date or number is converted by Python, which says what it likes
+            kind = raw.tag.rpartition(":")[2]
+            why = f" ({error})" if isinstance(error, ValueError) else ""
+            message = f"{name} is not YAML: `{raw.value}` is no {kind}{why}; if text is meant, put it in quotes"
+            raise ScenarioError(message, self._file, raw.start_mark.line + 1) from None
 
     def _mapping(self, raw: yaml.MappingNode) -> dict[Hashable, Node]:
         seen: dict[Hashable, int] = {}
@@ -104,5 +132,5 @@ class _Tree:
             raise ScenarioError("a key must be text or a number", self._file, raw.start_mark.line + 1)
         if raw.tag == "tag:yaml.org,2002:merge":
             return "<<"
-        key: Hashable = self._loader.construct_object(raw)
+        key: Hashable = self._scalar(raw, "a key")
         return key

@@ -23,6 +23,7 @@ __all__ = [
     "duration",
     "flag",
     "instant",
+    "is_dotted",
     "items",
     "listing",
     "mapping",
@@ -37,6 +38,7 @@ __all__ = [
 Reader = Callable[["Node"], Any]
 
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h)?", re.ASCII)
+_VERSION = re.compile(r"\d+(\.\d+)+", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -94,6 +96,11 @@ def parse_duration(source: str) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
+def is_dotted(name: str) -> bool:
+    """Whether this is a name with a module before it: `package.module.attribute`, no part empty."""
+    return "." in name and all(name.split("."))
+
+
 # --- readers of scalars
 
 
@@ -107,11 +114,17 @@ def text(node: Node) -> str:
     return node.value
 
 
-def version_text(node: Node) -> str:
-    """A version, as text or as YAML's number: `4.1`."""
-    if isinstance(node.value, bool) or not isinstance(node.value, str | int | float):
-        node.fail_type('a version such as "4.1"')
-    return node.source
+def version_text(example: str) -> Reader:
+    """A version of at least two numbers, as text or as YAML's number: `4.1`."""
+
+    def read(node: Node) -> str:
+        written = isinstance(node.value, str | int | float) and not isinstance(node.value, bool)
+        if not written or not _VERSION.fullmatch(node.source):
+            hint = f'; write both numbers, such as "{node.source}.0"' if node.source.isdigit() else ""
+            node.fail(f'{node.name} must be a version such as "{example}", not {node.shown()}{hint}')
+        return node.source
+
+    return read
 
 
 def whole(minimum: int | None = 0) -> Reader:
@@ -203,9 +216,12 @@ def record(node: Node, readers: Mapping[str, Reader], required: Sequence[str] = 
     """A mapping with these keys and no others; what was left out is left out of the answer."""
     if not isinstance(node.value, dict):
         node.fail_type(f"a mapping with {', '.join(f'`{key}`' for key in required or readers)}")
-    for key, value in node.value.items():
-        if key not in readers:
-            value.fail(f"unknown key `{key}` in {node.name}{did_you_mean(key, readers)}")
+    unknown = {key: value for key, value in node.value.items() if key not in readers}
+    if unknown:
+        told = [f"unknown key `{key}` in {node.name}{did_you_mean(key, readers)}" for key in unknown]
+        first, *others = unknown.values()
+        more = (f"\n{other.file}:{other.line}: {said}" for other, said in zip(others, told[1:], strict=True))
+        first.fail("".join([told[0], *more]))
     for key in required:
         if key not in node.value:
             node.fail(f"{node.name} needs `{key}`")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasksim.driving.server_faults import ENDS
-from tasksim.network.redis_config import POLICIES
+from tasksim.errors import UsageError
+from tasksim.network.redis_config import POLICIES, read_settings
 from tasksim.scenario.coherence import check_coherence
 from tasksim.scenario.expectations import event_and_fields, expectation
 from tasksim.scenario.node import (
@@ -16,6 +17,7 @@ from tasksim.scenario.node import (
     duration,
     flag,
     instant,
+    is_dotted,
     items,
     listing,
     mapping,
@@ -45,6 +47,8 @@ def read_scenario(node: Node) -> Scenario:
     version = node.value.get("version")
     if version is None:
         node.fail(f"the scenario needs `version: {VERSION}`")
+    if isinstance(version.value, str):
+        version.fail(f"`version` must be a number, not text: write `version: {VERSION}`, without quotes")
     if version.value != VERSION:
         version.fail(f"version {version.source} is not known; this release reads version {VERSION}")
     read = record(node, SCENARIO, required=("version", "app"))
@@ -59,7 +63,7 @@ def read_scenario(node: Node) -> Scenario:
 
 def _app(node: Node) -> str:
     module, colon, attribute = text(node).partition(":")
-    if not (colon and module and attribute):
+    if not (colon and all(module.split(".")) and attribute):
         node.fail(f'{node.name} must be "package.module:attribute", not {node.shown()}')
     return f"{module}:{attribute}"
 
@@ -76,6 +80,16 @@ def _worker_options(node: Node) -> dict[str, Any]:
         if key in (*WORKER, "conf", "app", "at", "wait"):
             node.value[key].fail(f"`{key}` is not an option here; the keys of a worker are: {', '.join(WORKER)}")
     return options
+
+
+def _redis_config(node: Node) -> dict[str, Any]:
+    config = mapping(node)
+    for key, value in config.items():
+        try:
+            read_settings({key: value})
+        except UsageError as error:
+            node.value[key].fail(str(error))
+    return config
 
 
 def _workers(node: Node) -> tuple[Worker, ...]:
@@ -109,7 +123,7 @@ def _setup(node: Node) -> Setup:
         setup = Setup(**record(node, SETUP, required=("call",)), line=node.line)
     else:
         setup = Setup(text(node), line=node.line)
-    if "." not in setup.call:
+    if not is_dotted(setup.call):
         node.fail(f"{node.name} must be a dotted name (module.function), not `{setup.call}`")
     return setup
 
@@ -218,9 +232,9 @@ SCENARIO: Mapping[str, Reader] = {
     "start": instant,
     "broker": text,
     "backend": text,
-    "rabbitmq": version_text,
-    "redis": version_text,
-    "redis_config": mapping,
+    "rabbitmq": version_text("4.1"),
+    "redis": version_text("7.2"),
+    "redis_config": _redis_config,
     "settings": mapping,
     "workers": _workers,
     "beat": flag,

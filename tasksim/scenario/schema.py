@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tasksim.events import FIELDS
+
 __all__ = [
     "VERSION",
     "Call",
@@ -195,3 +197,15 @@ class Scenario:
     def line_of(self, key: str) -> int | None:
         """The line of a top-level key, or None if it was left out."""
         return self.lines.get(key)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids that the scenario gives its calls."""
+        return [name for call in self.calls for name in call.ids if name is not None]
+
+    def meant(self, event: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of an event as they are compared: a `task` that is the id of a call means that call."""
+        meant = dict(fields)
+        if meant.get("task") in self.ids and "task_id" not in meant and "task_id" in FIELDS[event]:
+            meant["task_id"] = meant.pop("task")
+        return meant

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tasksim.driving.server_faults import ENDS
 from tasksim.errors import UsageError
 from tasksim.events import Event, Started
-from tasksim.simulation import Simulation
+from tasksim.simulation import Simulation, Workers, worker_options
 
 #: What a planned fault of workers may be, and what one of the broker may be.
 KINDS = ("kill worker", "kill child", "stop", "cut")
@@ -76,6 +77,8 @@ class PlannedFault:
             with sim._may_never_happen():
                 self._plan_server(sim)
             return
+        if self.kind in KINDS:
+            self._check_worker(sim)
         actions: dict[str, Callable[[], None]] = {
             "kill worker": lambda: sim.kill(worker=self.worker),
             "stop": lambda: sim.stop(worker=self.worker),
@@ -94,6 +97,14 @@ class PlannedFault:
             sim.at(self.at, strike)
         else:
             _at_nth(sim, self.event, self.nth, lambda _: sim.at(sim.now, strike))
+
+    def _check_worker(self, sim: Simulation) -> None:
+        known = [*sim.workers, *(name for name in sorted(sim._coming) if name not in sim.workers)]
+        if self.worker not in known:
+            raise UsageError(
+                f"PlannedFault(worker={self.worker!r}): there is no such worker, so nothing would happen; the workers "
+                f"of this simulation: {', '.join(known) or 'none'}. Plan it after start_worker, if it is to come later"
+            )
 
     def _plan_server(self, sim: Simulation) -> None:
         moment: dict[str, Any] = {"at": self.at}
@@ -146,8 +157,16 @@ def _at_nth(sim: Simulation, kind: str, nth: int, act: Callable[[Event], None]) 
     stop = sim.trace.subscribe(kind, look)
 
 
+def _names_of(workers: Workers | str) -> list[str]:
+    if isinstance(workers, str):
+        workers = [workers]
+    elif isinstance(workers, AbstractSet):  # whose order is another one in each interpreter
+        workers = sorted(workers, key=str)
+    return list(worker_options(workers))
+
+
 def fault_plans(
-    workers: Mapping[str, Any] | tuple[str, ...] | list[str] = ("w1",),
+    workers: Workers | str = ("w1",),
     *,
     kinds: tuple[str, ...] = KINDS,
     ends: tuple[str, ...] = ("stop",),
@@ -157,7 +176,7 @@ def fault_plans(
     """Lists of faults. Workers that are killed or stopped come back, so that all work can come to its end.
 
     Args:
-        workers: names of those that may be hit.
+        workers: those that may be hit: a name, or what `Simulation(workers=...)` takes.
         kinds: of `PlannedFault.kind`; faults of the broker (`SERVER_KINDS`) only if they are asked for.
         ends: of `PlannedFault.how`.
         until: the latest time, in seconds. Times lie a quarter of a second beside whole and half seconds, at which
@@ -169,10 +188,11 @@ def fault_plans(
     """
     check_words("kinds", kinds, KINDS + SERVER_KINDS)
     check_words("ends", ends, ENDS)
-    if not workers:
+    names = _names_of(workers)
+    if not names:
         raise UsageError("fault_plans(workers=...): name a worker that may be hit")
     times = st.integers(0, 2 * until).map(lambda half: half / 2 + 0.25)
-    common: dict[str, st.SearchStrategy[Any]] = {"worker": st.sampled_from(list(workers)), "at": times}
+    common: dict[str, st.SearchStrategy[Any]] = {"worker": st.sampled_from(names), "at": times}
     if set(kinds) & set(SERVER_KINDS):
         common |= {
             "how": st.sampled_from(ends),

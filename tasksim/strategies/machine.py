@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tasksim.simulation import Simulation
+from tasksim.errors import UsageError
+from tasksim.simulation import Simulation, Workers, worker_options
 from tasksim.strategies.faults import KINDS, check_words
 from tasksim.strategies.workload import Call, calls
 
@@ -22,15 +23,15 @@ class TaskSystemMachine(RuleBasedStateMachine):
 
     Attributes:
         app: the app; or override `make_app`.
-        workers: names of the workers, each with its options.
-        options: further arguments of `Simulation`.
+        workers: what `Simulation(workers=...)` takes.
+        options: further arguments of `Simulation`, but `workers` and `beat`.
         faults: which of the rules of this name may happen: "kill worker", "kill child", "stop", "cut".
         checks: names of checks on the trace, see `Simulation.check`.
         known: incidents that may be found, such as "I6": tasks that are acknowledged early die with their worker.
     """
 
     app: Any = None
-    workers: Mapping[str, Mapping[str, Any]] = {"w1": {}, "w2": {}}
+    workers: Workers = {"w1": {}, "w2": {}}  # noqa: RUF012 (nobody changes it)
     options: Mapping[str, Any] = {}
     faults: tuple[str, ...] = KINDS
     checks: tuple[str, ...] = ("nothing_lost", "attempts_bounded", "backoff_envelope", "not_before_eta")
@@ -41,8 +42,20 @@ class TaskSystemMachine(RuleBasedStateMachine):
         if self.faults:
             check_words("faults", self.faults, KINDS)
         self.results: list[Any] = []
-        self.sim = Simulation(self.make_app(), workers=self.workers, **self.options)
+        self._check_options()
+        self._options_of = worker_options(self.workers)
+        self.sim = Simulation(self.make_app(), workers=self._options_of, **self.options)
         self.sim.__enter__()
+
+    def _check_options(self) -> None:
+        if self.options.get("beat"):
+            raise UsageError(
+                'options={"beat": True}: at the end of an example all work is done, and with beat there is always '
+                "something left to do; publish what beat would send by calls() or a rule of your own"
+            )
+        for name in ("app", "workers"):
+            if name in self.options:
+                raise UsageError(f"options={{{name!r}: ...}}: say it as the attribute `{name}` of the machine")
 
     # --- what you override
 
@@ -142,4 +155,5 @@ class TaskSystemMachine(RuleBasedStateMachine):
         return [task_id for handle in self.sim.workers.values() for task_id in handle.active]
 
     def _start(self, name: str) -> None:
-        self.sim.start_worker(name, wait=True, **self.workers[name])
+        options = {key: value for key, value in self._options_of[name].items() if key not in ("start", "at")}
+        self.sim.start_worker(name, wait=True, **options)

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["NOTHING", "Difference", "differences"]
+__all__ = ["NOTHING", "Difference", "Raised", "differences"]
 
 
 class _Nothing:
     def __repr__(self) -> str:
         return "nothing"
+
+
+class Raised:
+    """Stands for what was wanted where that is a function, and it raised an error."""
+
+    def __init__(self, wanted: Any, error: Exception) -> None:
+        self.wanted, self.error = wanted, error
 
 
 #: Stands where a part is missing.
@@ -27,14 +34,14 @@ def _equal(wanted: Any, got: Any) -> bool:
         return False
 
 
-def _fits(wanted: Any, got: object) -> bool:
-    """What is wanted is a class or a function of the value."""
+def _unfit(wanted: Any, got: object) -> Any:
+    """What is wanted is a class or a function of the value: None if it fits, else what was wanted."""
     if isinstance(wanted, type):
-        return isinstance(got, wanted)
+        return None if isinstance(got, wanted) else wanted
     try:
-        return bool(wanted(got))
-    except Exception:  # it was written for the value that is looked for, and this is another one
-        return False
+        return None if wanted(got) else wanted
+    except Exception as error:  # it was written for the value that is looked for, and this may be another one
+        return Raised(wanted, error)
 
 
 def differences(
@@ -48,6 +55,9 @@ def differences(
         got: the value.
         carried: gives a value as it would arrive.
         path: of the value, for people.
+
+    Returns:
+        Where, what is there, and what was wanted: `Raised`, if that is a function which raised an error.
     """
     if _equal(wanted, got):
         return
@@ -63,8 +73,9 @@ def differences(
     elif isinstance(wanted, Mapping) and isinstance(got, Mapping):
         yield from _of_mappings(wanted, got, carried, path)
     elif callable(wanted):
-        if not _fits(wanted, got):
-            yield path, got, wanted
+        unfit = _unfit(wanted, got)
+        if unfit is not None:
+            yield path, got, unfit
     elif not _equal(carried(wanted), got):
         yield path, got, wanted
 

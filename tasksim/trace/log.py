@@ -30,12 +30,14 @@ class Trace(Sequence[Event]):
     Attributes:
         resolve: what a target of a question stands for; of a shared task, the task of the app that was simulated.
         on_subscription: called when somebody has subscribed, or no longer does.
+        then: what is to be done once all have heard of the event that is being recorded; it may end who records it.
     """
 
     def __init__(self, events: Iterable[Event] = (), *, metadata: Mapping[str, object] | None = None) -> None:
         self.metadata = dict(metadata or {})
         self.resolve: Callable[[Any], Any] = lambda target: target
         self.on_subscription: Callable[[], None] = lambda: None
+        self.then: list[Callable[[], object]] = []
         self._events = list(events)
         self._append = self._events.append
         self._callbacks: dict[type[Event], tuple[Callable[[Any], object], ...]] = {}
@@ -57,6 +59,8 @@ class Trace(Sequence[Event]):
         if callbacks is not None:
             for callback in callbacks:
                 callback(event)
+            while self.then:
+                self.then.pop(0)()
 
     @overload
     def subscribe(self, kind: type[E], callback: Callable[[E], object]) -> Callable[[], None]: ...

@@ -63,6 +63,8 @@ def identity(target: object) -> tuple[Literal["task", "task_id"], str]:
         name = attribute(target, "name")
         if isinstance(name, str):
             return "task", name
+    elif isinstance(attribute(target, "results"), list):
+        raise UsageError(f"{target!r} is the result of a group, and no message has its id; ask its children, .results")
     elif isinstance(found := attribute(target, "id"), str):
         return "task_id", found
     raise UsageError(f"{target!r} is neither a task, nor the name of one, nor a result")

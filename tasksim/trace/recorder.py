@@ -19,6 +19,7 @@ class Recorder:
 
     def __init__(self, trace: Trace) -> None:
         self._append, self._callbacks = trace.inlet
+        self._then = trace.then
         self._served: list[Any] = []
         trace.on_subscription = self._renew
 
@@ -29,6 +30,8 @@ class Recorder:
         if callbacks is not None:
             for callback in callbacks:
                 callback(event)
+            while self._then:
+                self._then.pop(0)()
 
     def record_message(self, event: Event) -> None:
         """The same for what a broker has to tell; what befalls a message without a number is not told."""

@@ -213,6 +213,8 @@ def select_files(
     Args:
         real: select.select, for real descriptors; where there are both kinds these are looked at without waiting.
     """
+    if timeout is not None and timeout < 0:
+        raise ValueError("timeout must be non-negative")  # select.select's own words
     found: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
     lists = [[(one, number_of(one)) for one in ones] for ones in asked]
     outside = [[one for one, number in ones if number < FIRST_DESCRIPTOR] for ones in lists]

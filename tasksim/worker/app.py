@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import os
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import celery._state
+import celery.app.annotations
 import celery.app.base
 import celery.app.task
 import celery.app.trace
@@ -24,7 +26,7 @@ from tasksim.worker.world import World
 logger = logging.getLogger("tasksim")
 
 #: Cached properties that a new program makes anew.
-CACHED = ("amqp", "control", "events", "oid", "log")
+CACHED = ("amqp", "control", "events", "oid", "log", "timezone", "annotations")
 #: Those that a fork makes anew.
 _CACHED_AT_FORK = ("control", "events")
 
@@ -114,6 +116,18 @@ def taken_from(app: Any, settings: Mapping[str, Any]) -> list[tuple[Any, str, An
     ]
 
 
+def annotated(app: Any, settings: Mapping[str, Any]) -> list[tuple[Any, str, Any]]:
+    """What these settings' `task_annotations` make of the app's tasks (Task.annotate): task, attribute, value."""
+    annotations = celery.app.annotations.prepare(settings.get("task_annotations"))
+    return [
+        (task, attribute, value)
+        for task in (app.tasks.values() if annotations else ())
+        for each in reversed(list(celery.app.annotations.resolve_all(annotations, type(task))))
+        for attribute, value in each.items()
+        if not attribute.startswith("@")
+    ]
+
+
 def copy_of(conf: Any) -> Any:
     """A copy of an app's settings; before Celery 5.7 their own `copy` mixes up its arguments."""
     new = object.__new__(type(conf))
@@ -165,6 +179,12 @@ def shared_tasks_of(app: Any) -> Callable[[Any], Any]:
     return resolve
 
 
+def _made_by(kind: type) -> set[str]:
+    """Names of cached properties: an app works them out from the settings that hold when it is first asked."""
+    members = [member for one in kind.__mro__ for member in vars(one).items()]
+    return {name for name, value in members if isinstance(value, functools.cached_property)}
+
+
 class Apps:
     """The apps of a simulation: which process knows which."""
 
@@ -188,7 +208,7 @@ class Apps:
         self.begun = True
         settings = without_always_eager(app, settings)
         model = dict(self._original)
-        for task, attribute, value in taken_from(app, settings):
+        for task, attribute, value in (*taken_from(app, settings), *annotated(app, settings)):
             self._world.patches.set_item(vars(task), attribute, value)
             self._world.patches.set_item(vars(task), "_exec_options", None)  # made of them when it was called before
         if settings:
@@ -208,7 +228,8 @@ class Apps:
     def end(self) -> None:
         """Keep what the test has set on the app; forget apps of simulated processes."""
         body = self._world.app.__dict__
-        known = {*self._original, *CACHED, "_conf"}
+        kept = fresh_body(dict(self._original))  # what a program makes anew belongs to the simulation
+        known = {*self._original, *CACHED, *kept, "_conf", *_made_by(type(self._world.app))}
         self._original.update({name: value for name, value in body.items() if name not in known})
         if not self._protected and "_stackprotected" in vars(celery.app.task.Task):
             # As celery.app.trace.reset_worker_optimizations does; Task.__call__ itself is a row of `host.py`.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import inspect
 import os
 import signal
 import sys
@@ -23,9 +22,9 @@ from tasksim.errors import UsageError
 from tasksim.kernel.process import Process
 from tasksim.patching.table import Row
 from tasksim.unix.process import UnixProcess
-from tasksim.worker import settings
 from tasksim.worker.app import copy_of, override, taken_from, without_always_eager
 from tasksim.worker.beat import Beats
+from tasksim.worker.options import check_worker
 from tasksim.worker.world import World
 
 #: Without a setting Celery starts as many pool processes as the machine has cores; a test wants the same everywhere.
@@ -38,8 +37,24 @@ HOST = "sim"
 
 #: Keys of a process' own: what starts this worker again, and that it shall be (SIGHUP).
 _AGAIN, _RESTARTS = "again", "restarts"
+#: Key of a process' own: the error that ended its worker, which Celery only logs.
+UNRECOVERABLE = "unrecoverable"
 
 BOOTING, UP, STOPPING, DOWN = "booting", "up", "stopping", "down"
+
+
+#: How a worker is stopped, and by which signal.
+_STOP_BY = {"warm": signal.SIGTERM, "cold": signal.SIGQUIT}
+
+
+def check_way_to_stop(how: object) -> None:
+    """Is there such a way to stop a worker?
+
+    Raises:
+        UsageError: there is not.
+    """
+    if how not in _STOP_BY:
+        raise UsageError(f"how={how!r}: a worker is stopped 'warm' (SIGTERM) or 'cold' (SIGQUIT)")
 
 
 class WorkerHandle:
@@ -47,6 +62,7 @@ class WorkerHandle:
 
     Attributes:
         name: its logical name; its node name is `hostname`.
+        was_up: has it ever been ready?
         state: "booting", "up", "stopping" or "down".
         exitcode: of the main process once it has ended by itself; minus the signal's number if one ended it.
     """
@@ -59,9 +75,15 @@ class WorkerHandle:
         self.error: BaseException | None = None
         self.queues: Any = None
         self.consumer: Any = None
+        self.was_up = False
 
     def __repr__(self) -> str:
         return f"<worker {self.name}: {self.state}>"
+
+    @property
+    def has_begun(self) -> bool:
+        """Is its start over, well or not?"""
+        return self.was_up or self.state == DOWN
 
     @property
     def process(self) -> UnixProcess:
@@ -148,10 +170,7 @@ class Hosts(Beats):
         running = self.workers.get(name)
         if running is not None and not running.process.dead:
             raise UsageError(f"worker {name!r} is {running.state} already; stop or kill it before starting it again")
-        _check_options(self._world.app, options)
-        if self._world.app is not None:
-            conf = settings.plain_names(self._world.app, conf or {})
-            settings.check_pool(name, self._world.app, conf, options)
+        conf = check_worker(name, self._world.app, {**options, "conf": conf})
         if app is None and self._world.app is None:
             raise UsageError(
                 f"worker {name!r} needs an app: start_worker({name!r}, app=...) with a function that makes it"
@@ -187,6 +206,7 @@ class Hosts(Beats):
         handle = self.of(self._world.kernel.current)
         if handle is not None:
             handle.state, handle.queues, handle.consumer = UP, consumer.app.amqp.queues, consumer
+            handle.was_up = True
 
     def is_stopping(self) -> None:
         """A worker says that it has been told to stop."""
@@ -210,7 +230,7 @@ class Hosts(Beats):
         handle = self.workers.get(process.name)
         if handle is not None and handle.process is process:
             handle.state, handle.exitcode = DOWN, code if number is None else -number
-            handle.error = process.own.get("error")
+            handle.error = process.own.get("error") or process.own.get(UNRECOVERABLE)
             world.record(events.WorkerDown(world.now(), process.name, process.name, code, number))
             if process.own.get(_RESTARTS):
                 process.own[_AGAIN]()
@@ -225,13 +245,11 @@ class Hosts(Beats):
 
     def stop(self, name: str, how: str) -> None:
         """Send the signal for a warm or a cold shutdown to the main process."""
-        numbers = {"warm": signal.SIGTERM, "cold": signal.SIGQUIT}
-        if how not in numbers:
-            raise UsageError(f"how={how!r}: a worker is stopped 'warm' (SIGTERM) or 'cold' (SIGQUIT)")
+        check_way_to_stop(how)
         handle = self.find(name)
         if not handle.process.dead:
             handle.state = STOPPING
-            self._world.unix.kill(handle.pid, numbers[how])
+            self._world.unix.kill(handle.pid, _STOP_BY[how])
 
     def kill(self, name: str) -> None:
         """SIGKILL to the main process and all its pool processes, at once."""
@@ -246,34 +264,6 @@ def _own_settings(app: Any, conf: Mapping[str, Any]) -> None:
     override(own, conf)
     for task, attribute, value in taken:
         setattr(task, attribute, value)
-
-
-#: Options that the worker's boot steps take.
-_OF_STEPS = frozenset(
-    (
-        "autoscale", "beat", "heartbeat_interval", "no_color", "purge", "schedule", "without_gossip",
-        "without_heartbeat", "without_mingle",
-    )
-)  # fmt: skip
-
-
-def _check_options(app: Any, options: Mapping[str, Any]) -> None:
-    """Celery's worker ignores what it does not know; a test's misspelt option should not go unseen.
-
-    Raises:
-        UsageError: an option that no worker has.
-    """
-    worker: Any = celery.apps.worker.Worker
-    known = {
-        name for step in (worker.setup_instance, worker.setup_defaults) for name in inspect.signature(step).parameters
-    }
-    known |= _OF_STEPS
-    unknown = [name for name in options if name not in known]
-    if unknown and app is not None and not app.user_options.get("worker") and not any(app.steps.values()):
-        raise UsageError(
-            f"no worker has the option {unknown[0]!r}; settings go into conf={{...}}. "
-            f"Options: {', '.join(sorted(known - {'self', 'kwargs', '_kw'}))}"
-        )
 
 
 def run_worker(app: Any, hostname: str, options: Mapping[str, Any]) -> object:
@@ -308,6 +298,9 @@ def _stopping(name: str) -> Callable[[World], object]:
         real, watch = getattr(celery.worker.WorkController, name), world.watch
 
         def stop(self: Any, *arguments: Any, **options: Any) -> Any:
+            error = sys.exc_info()[1]
+            if isinstance(error, Exception):
+                world.kernel.current.own.setdefault(UNRECOVERABLE, error)
             watch.on_worker_stopping()
             return real(self, *arguments, **options)
 

@@ -6,13 +6,17 @@ All simulated processes live in one interpreter, so what the machine says of its
 from __future__ import annotations
 
 import logging
+import math
+import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import celery.worker.control as control
 
 from tasksim import events
+from tasksim.errors import UsageError
 from tasksim.patching.table import Row
 from tasksim.trace.log import Trace
 from tasksim.worker.world import World
@@ -67,7 +71,13 @@ class Memory:
             return UNDECLARED
         age = self._now() - self._born.get(process, 0.0)
         child = PoolProcess(process, process.partition("/")[0], tuple(self._tasks.get(process, ())), age)
-        return max(UNDECLARED, int(self.curve(child)))
+        try:
+            found: Any = self.curve(child)
+        except Exception as error:
+            raise UsageError(f"memory= raised {error!r} for {child}; give a function that gives KiB") from error
+        if not isinstance(found, (numbers.Real, Decimal)) or not math.isfinite(found):
+            raise UsageError(f"memory= gave {found!r} for {child}; it has to give a number of KiB")
+        return max(UNDECLARED, int(float(found)))
 
     def miss(self, app: Any, options: Mapping[str, Any]) -> None:
         """Say so where a worker watches its memory and nobody has declared any."""
@@ -78,8 +88,16 @@ class Memory:
             )
 
 
+def _measured(world: World, process: str) -> int:
+    try:
+        return world.memory.of(process)
+    except UsageError as error:  # of the test's own curve: a pool would take it for a broken process, and go on
+        world.kernel.fail(error)
+        raise
+
+
 def _mem_rss(world: World) -> object:
-    return lambda: world.memory.of(world.kernel.current.name)
+    return lambda: _measured(world, world.kernel.current.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +121,7 @@ def _debugging(world: World) -> Any:
             process = world.kernel.current
             if debug.Process is None or process is driver:
                 return real()
-            return _Measured(1024 * world.memory.of(process.name))
+            return _Measured(1024 * _measured(world, process.name))
 
         world.patches.set(debug, "ps", ps)
     return debug

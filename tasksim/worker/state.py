@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 import multiprocessing.process
 import sys
 import types
@@ -90,6 +91,8 @@ NAMES: tuple[tuple[Any, str, Make, Make], ...] = (
     (multiprocessing.process, "_current_process", keep, keep),
     (sys, "exit", keep, keep),
     (warnings, "filters", _filters, list),
+    (warnings, "showwarning", keep, keep),  # a worker lets warnings be logged, not the test
+    (logging, "_warnings_showwarning", _always(None), keep),
 )
 
 #: Plain containers of celery.worker.state: several modules hold each of them, under any name.
@@ -119,7 +122,7 @@ SINCE: dict[str, str] = {
 _MADE_LATER = frozenset(("celery.app.trace:_tasks",))
 
 #: What the test has in common with the program that it is; of all else it has its own while the simulation runs.
-_KEPT_BY_THE_TEST = frozenset(("_on_app_finalizers", "_tls", "filters"))
+_KEPT_BY_THE_TEST = frozenset(("_on_app_finalizers", "_tls", "filters", "showwarning", "_warnings_showwarning"))
 
 _HOLDERS = (state, consumer, heartbeat, control, request)
 

@@ -196,3 +196,33 @@ def test_a_retry_outside_a_worker_is_none() -> None:
         with pytest.raises(Trouble):
             direct()
         assert sim.trace.where("RetryAsked") == []
+
+
+def test_a_redelivered_message_and_its_retry_are_two_though_their_id_is_one() -> None:
+    app = make_app()
+
+    @app.task(name="flaky", shared=False, bind=True, max_retries=3)
+    def flaky(self: Any) -> None:
+        raise self.retry(countdown=5)
+
+    with Simulation(app) as sim:
+        sim.cut("w1", when=sim.finished(flaky))
+        flaky.delay()
+        sim.run()
+        assert len(sim.trace.of(flaky).starts) == 8
+        assert {(one.check, one.incident) for one in sim.check()} == {("nothing_twice", "I28")}
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_clock_that_jumps_is_the_publishers_and_the_workers(broker: str) -> None:
+    app = make_app(broker)
+
+    @app.task(name="flaky", shared=False, bind=True, max_retries=2)
+    def flaky(self: Any) -> None:
+        raise self.retry(countdown=5)
+
+    with Simulation(app) as sim:
+        sim.jump_clock(3600)
+        flaky.delay()
+        sim.run()
+        assert sim.check() == []

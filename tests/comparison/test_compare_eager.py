@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from celery import Celery, chain, signals
+from celery.exceptions import Reject
 
-from tasksim import Hidden, UsageError, compare_eager
+from tasksim import Hidden, Simulation, Spinning, UsageError, compare_eager
 from tasksim.comparison.hidden import KINDS
 
 tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant")
@@ -367,3 +368,40 @@ def test_each_kind_has_a_test_here_or_in_the_tests_of_django() -> None:
 def test_what_cannot_be_called_is_refused() -> None:
     with pytest.raises(UsageError, match="cannot be called"):
         compare_eager(make_app(), 5)  # type: ignore[arg-type]
+
+
+def test_what_runs_nothing_or_fails_before_its_first_call_is_refused() -> None:
+    async def later() -> None: ...
+
+    def broken() -> None:
+        raise NameError("oredr")
+
+    app = make_app()
+    with pytest.raises(UsageError, match="runs nothing of it"):
+        compare_eager(app, later)
+    with pytest.raises(UsageError, match="no call before NameError"):
+        compare_eager(app, broken)
+    with pytest.raises(UsageError, match="there is no end"):
+        compare_eager(app, lambda: None, beat=True)
+
+
+def test_a_call_in_the_caller_itself_is_one_in_life_too() -> None:
+    app = make_app()
+    work = task(app, add)
+    assert compare_eager(app, lambda: work.apply((1, 2)).get()) == []
+
+
+def test_a_comparison_that_ends_with_an_error_leaves_nothing_behind() -> None:
+    app = make_app()
+
+    def loop(self: Any) -> None:
+        if not self.request.is_eager:
+            raise Reject(requeue=True)
+
+    work = task(app, loop, bind=True, acks_late=True)
+    with pytest.raises(Spinning):
+        compare_eager(app, work.delay)
+    other = make_app()
+    again = task(other, add)
+    with Simulation(other):
+        assert again.delay(1, 2).get() == 3

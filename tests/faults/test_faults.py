@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -10,6 +15,7 @@ from kombu import Queue
 
 from tasksim import PlannedFault, Simulation
 from tasksim.errors import FaultNeverHappened, UsageError
+from tasksim.events import Started
 from tests.scene import AMQP, BROKERS, REDIS, make_app, sleeper
 
 SEEDS = range(4)
@@ -368,12 +374,23 @@ def test_a_clock_jumps_by_whole_seconds_of_any_type() -> None:
         (lambda sim: sim.kill(worker="w1", when=sim.on("Strated")), "did you mean Started"),
         (lambda sim: sim.start_worker("w1"), "stop or kill it"),
         (lambda sim: sim.jump_clock(1.5), "whole seconds"),
+        (lambda sim: sim.jump_clock("1"), "whole seconds"),
+        (lambda sim: sim.kill(worker="w1", at=timedelta(seconds=3)), "sim.now + timedelta"),
+        (lambda sim: sim.stop(worker="w1", at="3"), "stop warm(at='3'): give a number of seconds since the start"),
+        (lambda sim: sim.cut(worker="w1", at=inf), "would never come"),
+        (lambda sim: sim.freeze(worker="w1", at=nan), "freeze(at=nan)"),
+        (lambda sim: sim.kill(worker="w1", when="Started"), 'give a pattern, sim.on("Started")'),
+        (lambda sim: sim.kill(worker="w1", when=Started), 'give a pattern, sim.on("Started")'),
+        (lambda sim: sim.kill(worker="w1", when=lambda: True), "or sim.started(task)"),
+        (lambda sim: sim.kill(worker=["w1"]), "the name of a worker as text"),
+        (lambda sim: setattr(sim, "latency", "x"), "sim.latency='x': give seconds"),
+        (lambda sim: setattr(sim, "latency", nan), "sim.latency=nan"),
     ],
 )
 def test_a_mistake_is_told_with_what_would_be_right(mistake: Any, remedy: str) -> None:
     app = make_app()
     sleeper(app)
-    with Simulation(app) as sim, pytest.raises(UsageError, match=remedy.replace("(", r"\(")):
+    with Simulation(app) as sim, pytest.raises(UsageError, match=re.escape(remedy)):
         mistake(sim)
 
 
@@ -449,3 +466,30 @@ def test_time_passes_in_one_direction() -> None:
             sim.advance(-5)
         with pytest.raises(UsageError, match="counted from the start"):
             sim.run(until=-1)
+
+
+@pytest.mark.parametrize("plan", ["at", "kill", "start_worker"])
+def test_a_plan_that_was_refused_is_not_waited_for(plan: str) -> None:
+    with Simulation(make_app()) as sim:
+        plans: dict[str, Any] = {
+            "at": lambda: sim.at("5", print),  # type: ignore[arg-type]
+            "kill": lambda: sim.kill(worker="w1", at="5"),  # type: ignore[arg-type]
+            "start_worker": lambda: sim.start_worker("w2", at="5"),  # type: ignore[arg-type]
+        }
+        with pytest.raises(UsageError, match="seconds since the start"):
+            plans[plan]()
+        sim.run(limit=100)
+
+
+def test_durations_may_be_numbers_of_any_kind_and_timedeltas() -> None:
+    with Simulation(make_app()) as sim:
+        for seconds in (1, 1.0, Decimal("0.5"), Fraction(1, 2), timedelta(seconds=2)):
+            sim.advance(seconds)  # type: ignore[arg-type]
+        assert sim.now == 5.0
+        sim.latency = timedelta(milliseconds=2)  # type: ignore[assignment]
+        assert sim.latency == 0.002
+        sim.jump_clock(timedelta(seconds=60))  # type: ignore[arg-type]
+        sim.refuse(inf)  # until accept()
+        sim.advance(1000)
+        sim.accept()
+        sim.run(limit=inf)

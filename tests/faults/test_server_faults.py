@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any
 
 import pytest
@@ -405,6 +406,15 @@ def test_one_server_is_refused_and_not_the_other() -> None:
         (lambda sim: sim.restart_broker(lost=1), 'how="kill"'),
         (lambda sim: sim.restart_broker(how="kill", lost=1), "redis_config"),
         (lambda sim: sim.slow(-1), "0 or more"),
+        (lambda sim: sim.slow("1"), r"slow\(delay='1'\): give seconds"),
+        (lambda sim: sim.slow(1, nan), r"slow\(seconds=nan\)"),
+        (lambda sim: sim.refuse("2"), r"refuse\(seconds='2'\)"),
+        (lambda sim: sim.alarm(-1), r"alarm\(seconds=-1\)"),
+        (lambda sim: sim.restart_broker("5"), r"restart_broker\(down='5'\)"),
+        (lambda sim: sim.restart_broker(how="kill", lost=None), r"restart_broker\(lost=None\)"),
+        (lambda sim: sim.failover(down="5"), r"failover\(down='5'\)"),
+        (lambda sim: sim.failover(back=True), r"failover\(back=True\)"),
+        (lambda sim: sim.evict(2.0), r"evict\(keys=2.0\): give a whole number"),
         (lambda sim: sim.evict(policy="noeviction"), "allkeys-lru"),
         (lambda sim: sim.alarm(server="nobody"), "broker, backend, redis"),
         (lambda sim: sim.alarm(server="backend"), "no simulated server"),
@@ -428,3 +438,13 @@ def test_a_mistake_is_told_with_what_would_be_right(mistake: Any, remedy: str) -
 def test_a_configuration_is_read_before_anything_runs(config: dict[str, object], remedy: str) -> None:
     with pytest.raises(UsageError, match=remedy), Simulation(make_app(REDIS), redis_config=config):
         pass
+
+
+def test_a_restart_that_is_refused_leaves_the_server_up() -> None:
+    app = make_app(REDIS)
+    task = sleeper(app)
+    with Simulation(app) as sim:
+        with pytest.raises(UsageError, match="down='5'"):
+            sim.restart_broker("5")  # type: ignore[arg-type]
+        assert task.delay(1).get() == 1
+        assert sim.trace.where("ServerStopped") == []

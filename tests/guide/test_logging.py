@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +132,20 @@ def test_an_error_in_a_set_up_is_told_and_leaves_logging_whole(app: Celery) -> N
     with Simulation(app) as sim, pytest.raises(Exception, match="no such formatter"):
         sim.run()
     assert logging.getLogger().handlers == before
+
+
+def test_a_workers_warnings_are_logged_and_the_tests_own_reach_the_test(
+    app: Celery, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    @app.task(shared=False)
+    def work() -> None:
+        warnings.warn("from a task", UserWarning, stacklevel=1)
+
+    for _ in range(2):
+        with Simulation(app) as sim:
+            work.delay()
+            sim.run()
+            warnings.warn("from the test", UserWarning, stacklevel=1)
+    warnings.warn("after it", UserWarning, stacklevel=1)
+    assert [str(one.message) for one in recwarn] == ["from the test", "from the test", "after it"]
+    assert sum("from a task" in one.getMessage() for one in caplog.records) == 2

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from unittest.mock import ANY
 
@@ -268,12 +269,56 @@ def test_a_name_that_nobody_knows_is_an_error_and_not_an_absence(shop: Celery) -
         ({"priority": "high"}, "whole number"),
         ({"tolerance": -1}, "0 or more"),
         ({"times": 1.5}, "whole number"),
+        ({"queue": ["mail"]}, "one of several a function"),
+        ({"exchange": None}, "give a name"),
+        ({"routing_key": {"a"}}, "give a name"),
+        ({"by": ["client"]}, "give a name"),
+        ({"by": None}, "give a name"),
+        ({"by": object()}, "nothing is equal"),
+        ({"eta": date(2026, 1, 1)}, "give a datetime"),
+        ({"eta": float("nan")}, "give a datetime"),
+        ({"countdown": date(2026, 1, 1)}, "give seconds"),
+        ({"priority": None}, "without one has 0"),
+        ({"retries": [1]}, "whole number"),
+        ({"args": iter([7])}, "as a tuple"),
+        ({"argz": (7,)}, "no such condition; did you mean 'args'"),
     ],
 )
 def test_a_condition_that_makes_no_sense_names_its_remedy(condition: dict[str, Any], remedy: str) -> None:
     app = Celery("proj", broker=AMQP)
     with Simulation(app, workers=0) as sim, pytest.raises(UsageError, match=remedy):
         sim.assert_published(**condition)
+
+
+def test_what_could_never_be_found_is_refused_where_it_should_not_be_found(shop: Celery) -> None:
+    charge = shop.tasks["shop.charge"]
+    with Simulation(shop, workers=0) as sim:
+        charge.apply_async((1,), countdown=10)
+        result = group(charge.s(2)).delay()
+        sim.assert_published(charge, countdown=Decimal("10.5"))
+        with pytest.raises(AssertionError, match="should not have been"):
+            sim.assert_not_published(charge, countdown=Decimal(10))
+        for what in (sim.assert_not_published, sim.assert_published, sim.finished):
+            with pytest.raises(UsageError, match="ask its children"):
+                what(result)
+        with pytest.raises(UsageError, match="no such condition"):
+            sim.assert_not_published(charge, argz=(1,))
+
+
+def test_a_function_that_only_raises_does_not_pass_for_one_that_finds_nothing(shop: Celery) -> None:
+    charge = shop.tasks["shop.charge"]
+    with Simulation(shop, workers=0) as sim:
+        sim.assert_not_published(charge, args=lambda args: args["order"])  # was never asked
+        charge.delay(1)
+        charge.delay({"order": 7})
+        with pytest.raises(UsageError, match=r"args: .*which raised NameError.*mend the function"):
+            sim.assert_not_published(charge, args=lambda args: args == oredr)  # noqa: F821
+        with pytest.raises(UsageError, match=r"args\[0\]|args: .*which raised TypeError"):
+            sim.assert_not_published(charge, args=lambda args: args["order"] == 7)
+        sim.assert_not_published(charge, args=(lambda order: order["order"] == 8,))  # it could say so of one
+        sim.assert_not_published(charge, eta=lambda eta: eta.hour == 3, headers={"tenant": lambda name: name + ""})
+        told = failure(sim.assert_published, charge, args=lambda args: args["order"] == 7)
+        assert "<lambda>, which raised TypeError(" in told
 
 
 def test_a_signature_and_times_of_nothing_are_refused(shop: Celery) -> None:

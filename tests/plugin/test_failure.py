@@ -541,3 +541,47 @@ def test_a_failure_that_was_expected_is_not_explained(run, pytester, monkeypatch
     result = run("--runxfail")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["*seed 0, again: pytest *::test_known*"])
+
+
+def test_a_failure_of_pytests_own_does_not_end_the_session(run, pytester):
+    pytester.makepyfile(
+        test_scope="""
+        import pytest
+        from own import app
+
+        pytestmark = pytest.mark.tasksim(app)
+
+        def test_one(sim): pass
+
+        @pytest.fixture(scope="module")
+        def workers(sim):
+            return sim.workers
+
+        def test_two(workers): pass
+
+        def test_three(sim): pass
+        """
+    )
+    run().assert_outcomes(passed=2, errors=1)
+
+
+def test_an_error_of_which_nothing_can_be_told_does_not_end_the_session(run, pytester):
+    pytester.makepyfile(
+        test_odd="""
+        import pytest
+        from own import app
+
+        class Odd(Exception):
+            def add_note(self, text):
+                raise RuntimeError("no notes")
+
+        @pytest.mark.tasksim(app)
+        def test_odd(sim):
+            raise Odd
+
+        def test_after(): pass
+        """
+    )
+    result = run()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["what broke cannot be told: RuntimeError('no notes')"])

@@ -76,3 +76,50 @@ def test_a_file_that_cannot_be_run_says_why(run, pytester):
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["broken.yaml:3: unknown key `cals` in the scenario; did you mean `calls`?"])
     result.stdout.no_fnmatch_line("*Traceback*")
+
+
+@pytest.mark.parametrize(
+    "folders", ["one two 'with space'", "\n    one\n    two\n    'with space'", "\n    one two\n    'with space'"]
+)
+def test_folders_stand_in_one_line_or_in_several(run, pytester, story, folders):
+    pytester.makeini(f"[pytest]\ntasksim_scenarios = {folders}")
+    for folder in ("one", "two", "with space", "three"):
+        story(f"{folder}/story.yaml")
+    run().assert_outcomes(passed=3)
+
+
+def test_a_folder_that_is_not_there_is_named_with_its_ini_key(run, pytester, story):
+    pytester.makeini("[pytest]\ntasksim_scenarios = stories nowhere")
+    story("stories/one.yaml")
+    result = run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    told = f"*the ini key tasksim_scenarios names {pytester.path / 'nowhere'}, and there is no such folder*"
+    result.stderr.fnmatch_lines([told])
+
+
+@pytest.mark.parametrize("beginning", ["\ufeff", "%YAML 1.1\n---\n", "--- # a story\n", "\r\n# comment\r\n"])
+def test_a_file_that_can_be_run_is_a_test_however_it_begins(run, pytester, beginning):
+    text = beginning + STORY.replace("STATE", "SUCCESS")
+    (pytester.path / "one.yaml").write_text(text, encoding="utf-8", newline="")
+    run("one.yaml").assert_outcomes(passed=1)
+
+
+def test_the_key_that_says_so_may_be_quoted(run, pytester):
+    text = STORY.replace("STATE", "SUCCESS").replace("version:", '"version":')
+    (pytester.path / "one.yaml").write_text(text)
+    run("one.yaml").assert_outcomes(passed=1)
+
+
+def test_a_scenario_that_fails_does_so_beside_a_plugin_that_asks_for_its_fixtures(run, pytester, story):
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_makereport(item, call):
+            report = yield
+            assert "request" not in item.funcargs  # as pytest-docker-tools asks
+            return report
+        """
+    )
+    run(story("one.yaml", state="FAILURE")).assert_outcomes(failed=1)

@@ -75,6 +75,13 @@ def test_a_file_that_cannot_be_run_exits_with_2(tmp_path, source):
     assert result.stdout == ""
 
 
+def test_a_setup_that_exits_is_no_success(tmp_path):
+    path = tmp_path / "story.yaml"
+    path.write_text("version: 1\napp: shop.celery:app\nsetup: [sys.exit]\n")
+    result = tasksim("run", path)
+    assert (result.exit_code, result.stderr) == (2, f"tasksim: {path}:3: `sys.exit` raised SystemExit()\n")
+
+
 def test_an_unknown_option_exits_with_2():
     assert tasksim("run", WORKER_LOST, "--sed", "1").exit_code == 2
 
@@ -83,6 +90,46 @@ def test_the_trace_is_saved(tmp_path):
     path = tmp_path / "run.jsonl"
     assert tasksim("run", WORKER_LOST, "--quiet", "--trace", path).exit_code == 0
     assert [attempt.worker for attempt in Trace.load(path).of("pay-7").attempts] == ["w1", "w2"]
+
+
+def test_a_trace_that_cannot_be_saved_is_told_before_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasksim.scenario.run_scenario", lambda *_, **__: pytest.fail("it ran"))
+    result = tasksim("run", WORKER_LOST, "--trace", tmp_path / "no" / "run.jsonl")
+    assert result.exit_code == 2
+    assert f"there is no folder '{tmp_path / 'no'}'; make it first" in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full, as Linux has it")
+def test_a_trace_that_cannot_be_saved_after_all_is_told_without_a_traceback():
+    result = tasksim("run", WORKER_LOST, "--quiet", "--trace", "/dev/full")
+    told = "tasksim: /dev/full: the trace cannot be saved: No space left on device\n"
+    assert (result.exit_code, result.stderr) == (2, told)
+
+
+def test_a_trace_may_be_saved_in_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert tasksim("run", WORKER_LOST, "--quiet", "--trace", "run.jsonl").exit_code == 0
+    assert Path("run.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "source", ['raise RuntimeError("boo")', "import sys\nsys.exit()", "import nosuchdep", "def f(:"]
+)
+@pytest.mark.parametrize("as_app", [True, False], ids=["app", "function"])
+def test_a_module_that_cannot_be_imported_cannot_be_compared(tmp_path, monkeypatch, source, as_app):
+    (tmp_path / "uncomparable.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    app, function = ("uncomparable:app", "shop:reset") if as_app else ("shop.celery:app", "uncomparable:calls")
+    result = tasksim("compare-eager", function, "--app", app)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("tasksim: ")
+    assert "uncomparable" in result.stderr
+
+
+def test_a_relative_name_cannot_be_compared():
+    result = tasksim("compare-eager", ".calls:function", "--app", "shop.celery:app")
+    assert result.exit_code == 2
+    assert "'.calls:function' cannot be had" in result.stderr
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tasksim.errors import ScenarioError
-from tasksim.scenario import load, loads
+from tasksim.scenario import begins_as_scenario, load, loads
 from tasksim.scenario.schema import (
     Call,
     EventExpectation,
@@ -17,6 +17,8 @@ from tasksim.scenario.schema import (
     ValueExpectation,
     Worker,
 )
+
+HEAD = "version: 1\napp: shop.celery:app\n"
 
 WHOLE = """\
 version: 1
@@ -192,6 +194,54 @@ def test_workers_are_a_number_a_list_or_a_mapping(written, names):
     assert [worker.name for worker in scenario.workers] == names
 
 
+def test_an_event_may_be_expected_by_a_field_that_is_a_kind_of_expectation_too():
+    expected = loads(HEAD + "expect: [{event: Started, task: add, count: 1}, {queue: q, event: Acked}]").expect
+    assert expected == (
+        EventExpectation("Started", {"task": "add"}, 1, line=3),
+        EventExpectation("Acked", {"queue": "q"}, line=3),
+    )
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "story.yaml"
+    path.write_text(HEAD, encoding="utf-8-sig")
+    assert load(path).app == "shop.celery:app"
+
+
+BEGINNINGS = {
+    "plain": ("version: 1\napp: a:b", True),
+    "byte order mark": ("\ufeffversion: 1", True),
+    "comments": ("# one\n\n# two\nversion: 1", True),
+    "directive": ("%YAML 1.1\n---\nversion: 1", True),
+    "document": ("---   # a story\nversion: 1", True),
+    "quotes": ('"version": 1', True),
+    "single quotes": ("'version' : 1", True),
+    "json": ('{"version": 1, "app": "a:b"}', True),
+    "another key": ("app: a:b\nversion: 1", False),
+    "longer key": ("versions: 1", False),
+    "list": ("- version: 1", False),
+    "text": ("version", False),
+    "a key that is a mapping": ("? {version: 1}\n: 1", False),
+    "nothing": ("", False),
+    "no YAML": ("[", False),
+    "broken further below": ("version: 1\n\tapp", True),
+}
+
+
+@pytest.mark.parametrize(("source", "is_one"), BEGINNINGS.values(), ids=BEGINNINGS)
+def test_a_file_begins_as_a_scenario_if_its_first_key_is_the_version(tmp_path, source, is_one):
+    path = tmp_path / "story.yaml"
+    path.write_text(source, encoding="utf-8")
+    assert begins_as_scenario(path) is is_one
+
+
+def test_a_file_in_another_encoding_may_begin_as_a_scenario(tmp_path):
+    path = tmp_path / "story.yaml"
+    path.write_bytes("version: 1\ntitle: Grüße".encode("latin-1"))
+    assert begins_as_scenario(path)
+    assert not begins_as_scenario(tmp_path / "gone.yaml")
+
+
 def test_an_anchor_may_be_used_and_overridden():
     scenario = loads(
         textwrap.dedent("""\
@@ -215,8 +265,6 @@ def test_an_expected_result_of_nothing_is_an_expectation():
     assert expectation.has_result
     assert expectation.result is None
 
-
-HEAD = "version: 1\napp: shop.celery:app\n"
 
 MISTAKES = {
     "empty": ("", None, "is empty"),
@@ -244,10 +292,36 @@ MISTAKES = {
         "`task_acks_late` is given twice, first in line 4",
     ),
     "itself": (HEAD + "settings: &a\n  x: *a", 3, "contains itself"),
-    "impossible date": (HEAD + "title: 2026-13-40", None, "is not YAML: month must be in 1..12"),
+    "impossible date": (
+        HEAD + "start: 2026-13-40",
+        3,
+        "`start` is not YAML: `2026-13-40` is no timestamp (month must be in 1..12); if text is meant, put",
+    ),
+    "impossible date below": (
+        HEAD + "calls:\n  - task: t\n    args: [1, 2026-13-40]",
+        5,
+        "item 2 of `args` is not YAML",
+    ),
+    "impossible truth": (HEAD + "title: !!bool x", 3, "`title` is not YAML: `x` is no bool; if text is meant"),
+    "impossible key": (HEAD + "settings:\n  2026-13-40: 1", 4, "a key is not YAML: `2026-13-40` is no timestamp"),
+    "version as text": (
+        'version: "1"\napp: a:b',
+        1,
+        "`version` must be a number, not text: write `version: 1`, without quotes",
+    ),
+    "relative app": (
+        HEAD.replace("shop.celery", ".celery"),
+        2,
+        '`app` must be "package.module:attribute", not ".celery',
+    ),
     "list as key": (HEAD + "settings:\n  [1]: 2", 4, "a key must be text or a number"),
     "unknown key": (HEAD + "worker: 2", 3, "unknown key `worker` in the scenario; did you mean `workers`?"),
     "unknown key, nothing near": (HEAD + "xyz: 2", 3, "unknown key `xyz` in the scenario; there are: app, backend"),
+    "two unknown keys": (
+        HEAD + "worker: 2\nxpect: []",
+        3,
+        "did you mean `workers`?\nstory.yaml:4: unknown key `xpect` in the scenario; did you mean `expect`?",
+    ),
     "unknown key in a call": (
         HEAD + "calls:\n  - task: t\n    arg: [1]",
         5,
@@ -275,6 +349,18 @@ MISTAKES = {
         "`start` needs a time zone: 2026-01-01T12:00:00Z for UTC, or +02:00 at the end",
     ),
     "bad version of rabbitmq": (HEAD + "rabbitmq: [4]", 3, '`rabbitmq` must be a version such as "4.1", not a list'),
+    "half a version of rabbitmq": (
+        HEAD + "rabbitmq: 4",
+        3,
+        '`rabbitmq` must be a version such as "4.1", not 4; write both numbers, such as "4.0"',
+    ),
+    "no version of redis": (HEAD + "redis: new", 3, '`redis` must be a version such as "7.2", not "new"'),
+    "no setting of redis": (
+        HEAD + "redis_config:\n  appendonly: true\n  appendonl: true",
+        5,
+        "redis_config: 'appendonl' is not simulated; settings are",
+    ),
+    "no value of redis": (HEAD + "redis_config:\n  maxmemory: xx", 4, "redis_config: maxmemory='xx'"),
     "settings no mapping": (HEAD + "settings: [a]", 3, "`settings` must be a mapping, not a list"),
     "settings with number": (HEAD + "settings:\n  1: a", 4, "the keys of `settings` must be text, not 1"),
     "workers text": (HEAD + "workers: two", 3, "`workers` must be a number, a list of names, or a mapping of names"),
@@ -334,7 +420,7 @@ MISTAKES = {
     "expectation of nothing": (
         HEAD + "expect:\n  - state: SUCCESS",
         4,
-        "item 1 of `expect` needs one of: `task`, `event`, `queue`, `value`",
+        "item 1 of `expect` needs one of: `event`, `task`, `queue`, `value`",
     ),
     "task without more": (
         HEAD + "expect:\n  - task: t",
@@ -348,6 +434,11 @@ MISTAKES = {
         4,
         "`value` must be a dotted name (module.attribute), not `a`",
     ),
+    "value with an empty part": (
+        HEAD + "expect:\n  - {value: .a, equals: 1}",
+        4,
+        "`value` must be a dotted name (module.attribute), not `.a`",
+    ),
     "beat without end": (HEAD + "beat: true", 3, "with `beat` the scenario needs `until`"),
     "call after the end": (
         HEAD + "until: 10\ncalls:\n  - {task: t, repeat: 12, every: 1}",
@@ -359,6 +450,11 @@ MISTAKES = {
         HEAD + "setup: [reset]",
         3,
         "item 1 of `setup` must be a dotted name (module.function), not `reset`",
+    ),
+    "relative setup": (
+        HEAD + 'setup: [".x"]',
+        3,
+        "item 1 of `setup` must be a dotted name (module.function), not `.x`",
     ),
     "setup without a call": (HEAD + "setup:\n  - args: [1]", 4, "item 1 of `setup` needs `call`"),
     "slow without a delay": (HEAD + "faults:\n  - {slow: {seconds: 1}, at: 1}", 4, "`slow` needs `delay`"),
@@ -378,6 +474,12 @@ MISTAKES = {
         4,
         "there is no check `nothing_lst`; did you mean `nothing_lost`?",
     ),
+    "all checks and another": (
+        HEAD + "expect:\n  - check: [all, nothing_lost]",
+        4,
+        "`all` stands alone, for it means every check; write `check: all`",
+    ),
+    "none of the checks": (HEAD + "expect:\n  - check: []", 4, "`check` names none; write `check: all`, or some of: "),
     "no such incident": (
         HEAD + "expect:\n  - {check: all, incident: I999}",
         4,

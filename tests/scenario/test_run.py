@@ -1,5 +1,6 @@
 """Scenarios that run: the shipped ones, and what is said when something does not hold."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -80,6 +81,31 @@ expect:
         (17, "`shopping.gateway` cannot be evaluated: there is no module `shopping`"),
         (18, "`shop.tasks.send_mail`: expected it to be called, but there is no message of it"),
     ]
+
+
+def test_the_task_of_an_event_may_be_the_id_of_a_call():
+    calls = HEAD + "calls:\n  - {task: shop.tasks.charge, args: [7], id: pay, repeat: 2}\n"
+    assert findings(
+        calls
+        + """\
+expect:
+  - {event: Started, task: pay-1, count: 1}
+  - {event: Started, task: shop.tasks.charge, count: 2}
+  - {event: Started, task: pay-2, task_id: pay-2, count: 0}
+  - {event: Started, task: pay-2, count: 3}
+"""
+    ) == [(9, "expected Started task=pay-2 3 times, found 1")]
+
+
+@pytest.mark.parametrize("expected", ["starts: 0", "attempts: []", "starts: 0, attempts: [], start_times: []"])
+def test_that_a_task_is_not_started_holds_where_nobody_calls_it(expected):
+    assert findings(ONE_CHARGE + f"expect: [{{task: shop.tasks.send_mail, {expected}}}]") == []
+
+
+@pytest.mark.parametrize("expected", ["starts: 1", "starts: 0, state: SUCCESS", "attempts: [], result: null"])
+def test_more_than_that_does_not_hold_where_nobody_calls_it(expected):
+    ((_, message),) = findings(ONE_CHARGE + f"expect: [{{task: shop.tasks.send_mail, {expected}}}]")
+    assert message == "`shop.tasks.send_mail`: expected it to be called, but there is no message of it"
 
 
 def test_a_fault_that_never_happens_is_a_finding_with_its_line():
@@ -186,6 +212,7 @@ expect:
     [
         ("shop.rest", "`shop.rest` cannot be called: `shop` has no `rest`"),
         ("{call: shop.stock.take, args: [cup, 11]}", "`shop.stock.take` raised OutOfStock"),
+        ("sys.exit", "`sys.exit` raised SystemExit()"),
     ],
 )
 def test_a_setup_that_fails_is_named_with_its_line(call, message):
@@ -274,8 +301,74 @@ UNFIT = {
     "no target": (
         HEAD + "faults:\n  - {kill: {task: pay}, at: 1}",
         4,
-        "the app has no task `pay`; there are: ",
+        "the app has no task `pay`, nor is there a call with this id; there are: ",
     ),
+    "nearly an id": (
+        HEAD + "calls: [{task: shop.tasks.charge, args: [7], id: first}]\nexpect:\n  - {task: frist, starts: 1}",
+        5,
+        "the app has no task `frist`, nor is there a call with this id; did you mean `first`?",
+    ),
+    "nearly a task": (
+        HEAD + "faults:\n  - {kill: {task: shop.tasks.chrage}, at: 1}",
+        4,
+        "nor is there a call with this id; did you mean `shop.tasks.charge`?",
+    ),
+    "a worker's option": (
+        HEAD + "workers:\n  w1:\n  w2: {options: {hostnam: x}}",
+        5,
+        "no worker has the option 'hostnam'",
+    ),
+    "a late worker's option": (
+        HEAD + "workers:\n  w1:\n  w2: {start: 5s, options: {hostnam: x}}",
+        5,
+        "in a scenario, settings stand in the worker's key `settings`",
+    ),
+    "a worker's setting": (
+        HEAD + "workers:\n  w1:\n  w2: {settings: {task_ack_late: true}}",
+        5,
+        "there is no setting 'task_ack_late'; did you mean 'task_acks_late'?",
+    ),
+    "a worker's pool": (HEAD + "workers:\n  w1: {options: {pool: gevent}}", 4, "worker w1: the pool gevent is not"),
+    "everybody's pool": (
+        HEAD + "settings: {worker_pool: gevent}\nworkers: 1",
+        3,
+        "in a scenario: `settings: {worker_pool: threads}`",
+    ),
+    "no URL": (HEAD + "broker: localhost", 3, "the broker URL 'localhost' names no transport"),
+    "another broker": (HEAD + "broker: sqs://", 3, "in a scenario: `broker: amqp://` or `broker: redis://`"),
+    "another broker in the settings": (HEAD + "seed: 1\nsettings: {broker_url: sqs://}", 4, "the broker sqs:// is not"),
+    "another store": (HEAD + "backend: mongodb://", 3, "the result store mongodb is not simulated"),
+    "evict on RabbitMQ": (
+        HEAD + "faults:\n  - {slow: 1s, at: 1}\n  - {evict: 1, at: 1}",
+        5,
+        "evict: rabbitmq is no Redis server",
+    ),
+    "evict at an event": (
+        ONE_CHARGE + "faults:\n  - {stop: w1, at: 9}\n  - {evict: 1, when: {event: Started}}",
+        7,
+        "evict: rabbitmq is no Redis server",
+    ),
+    "no such server": (
+        HEAD + "faults:\n  - {slow: {delay: 1, server: foo}, at: 1}",
+        4,
+        "server='foo': there is no such server",
+    ),
+    "what a stop cannot lose": (
+        HEAD + "faults:\n  - {restart_broker: {lost: 1}, at: 1}",
+        4,
+        "a server that stops in order loses none",
+    ),
+    "what Redis cannot lose": (
+        HEAD + "broker: redis://\nfaults:\n  - {restart_broker: {how: kill, lost: 1}, at: 1}",
+        5,
+        "what Redis loses follows from its redis_config",
+    ),
+    "nobody to kill": (
+        HEAD + "faults:\n  - {kill: {task: shop.tasks.charge}, at: 1}",
+        4,
+        "kill: no pool process runs shop.tasks.charge",
+    ),
+    "no value of a task": (HEAD + "expect:\n  - {event: Started, task: [a]}", 4, "is neither a task, nor"),
     "nobody expected": (HEAD + "expect:\n  - {task: pay, starts: 1}", 4, "the app has no task `pay`"),
 }
 
@@ -286,3 +379,63 @@ def test_what_does_not_fit_the_app_is_named_with_its_line(source, line, message)
         run(source)
     assert message in caught.value.message
     assert caught.value.line == line
+
+
+#: Modules beside a scenario, and what is said of each that is named as the app's.
+BROKEN = {
+    "raises": ('raise ValueError("boo")', "`MODULE` cannot be imported: ValueError: boo (FILE:1)"),
+    "exits": ("import sys\nsys.exit()", "`MODULE` cannot be imported: SystemExit (FILE:2)"),
+    "is no Python": ("def f(:", "`MODULE` cannot be imported: SyntaxError: invalid syntax (MODULE.py, line 1)"),
+    "needs another": ("import nosuchdep", "`MODULE` cannot be imported: there is no module `nosuchdep` (FILE:1)"),
+    "has a factory": (
+        "def app(): ...",
+        "`MODULE:app` is no Celery app but function; if it makes one, name what it made: `made = app()` in a module",
+    ),
+    "has no settings": (
+        "from celery import Celery\napp = Celery()\napp.config_from_object('nosuchconf')",
+        "`MODULE:app` cannot be had: ModuleNotFoundError: No module named 'nosuchconf'",
+    ),
+    "has no tasks": (
+        "from celery import Celery\napp = Celery(include=['nosuchtasks'], set_as_current=False)",
+        "the tasks of `MODULE:app` cannot be loaded: ModuleNotFoundError: No module named 'nosuchtasks'",
+    ),
+}
+
+
+@pytest.fixture
+def beside(tmp_path, request, monkeypatch):
+    """Write a module that has not been imported before beside a scenario; gives the scenario's path and its name."""
+    module = "beside_" + re.sub(r"\W", "_", request.node.name)
+
+    def write(source, scenario):
+        (tmp_path / f"{module}.py").write_text(source)
+        path = tmp_path / "story.yaml"
+        path.write_text(scenario.replace("MODULE", module))
+        return path, module
+
+    yield write
+    monkeypatch.delitem(sys.modules, module, raising=False)
+
+
+@pytest.mark.parametrize(("source", "message"), BROKEN.values(), ids=BROKEN)
+def test_an_app_that_cannot_be_had_is_told_with_its_line_and_its_reason(beside, source, message):
+    path, module = beside(source, "version: 1\napp: MODULE:app\n")
+    with pytest.raises(ScenarioError) as caught:
+        run_scenario(load(path))
+    told = message.replace("MODULE", module).replace("FILE", str(path.with_name(f"{module}.py")))
+    assert str(caught.value).startswith(f"{path}:2: {told}")
+
+
+def test_a_setup_whose_module_cannot_be_imported_is_told_with_the_reason(beside):
+    path, module = beside("import nosuchdep", HEAD + "setup: [MODULE.reset]\n")
+    with pytest.raises(ScenarioError) as caught:
+        run_scenario(load(path))
+    told = f"`{module}.reset` cannot be called: `{module}` cannot be imported: there is no module `nosuchdep`"
+    assert told in str(caught.value)
+    assert caught.value.line == 3
+
+
+def test_a_value_whose_module_cannot_be_imported_is_a_finding_with_the_reason(beside):
+    path, module = beside("import nosuchdep", HEAD + "expect: [{value: MODULE.total, equals: 1}]\n")
+    (finding,) = run_scenario(load(path)).findings
+    assert f"`{module}` cannot be imported: there is no module `nosuchdep`" in finding.message

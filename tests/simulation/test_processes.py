@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import textwrap
 import time
 from datetime import timedelta
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasksim import Simulation
+from tasksim import Limits, Simulation
 from tasksim.errors import UnsupportedError, UsageError
 from tests.scene import AMQP, BROKERS, make_app, sleeper
 
@@ -408,14 +410,46 @@ def test_no_finally_of_a_task_runs_when_a_simulation_ends_in_the_middle_of_it_no
         ({"broker": "sqs://"}, "amqp://"),
         ({"rabbitmq": "banana"}, "4.1"),
         ({"workers": {"w1": {"no_such_option": 1}}}, "no_such_option"),
+        ({"rabbitmq": 4.1}, 'rabbitmq=4.1: give a version, such as "4.1", as text'),
+        ({"redis": 7.2}, 'redis=7.2: give a version, such as "7.2", as text'),
+        ({"limits": {"idle": 3}}, "give Limits"),
+        ({"limits": Limits(idle=None)}, "Limits(idle=None): give a number above 0"),
+        ({"limits": Limits(stuck=nan)}, "above 0"),
+        ({"limits": Limits(steps=0)}, "above 0"),
+        ({"limits": Limits(deliveries=True)}, "above 0"),
+        ({"limits": Limits(block=inf)}, "such as 3600"),
+        ({"queues": 3}, "give names"),
+        ({"redis_config": "save 1 1"}, "give a mapping"),
+        ({"settings": 3}, "settings=3: give a mapping"),
+        ({"settings": {3: 4}}, "give a mapping of names"),
+        ({"workers": {"w1": 3}}, "workers['w1']=3: give a mapping"),
+        ({"workers": {"w1": {"conf": [1]}}}, "workers['w1']: conf=[1]: give a mapping"),
+        ({"workers": {"w1": {"concurrency": 2.0}}}, "concurrency=2.0: give 1 or more"),
+        ({"workers": {"w1": {"concurrency": -1}}}, "concurrency=-1: give 1 or more"),
+        ({"workers": {"w1": {"start": "5"}}}, "start='5': give a number of seconds"),
+        ({"concurrency": True}, "a whole number"),
+        ({"workers": ["w1", "w1"]}, "named twice"),
+        ({"workers": ["a/b"]}, 'a name has no "/"'),
+        ({"workers": ["client"]}, "something else"),
+        ({"workers": {"broker": {}}}, "something else"),
+        ({"workers": ["beat"]}, "something else"),
+        ({"workers": [""]}, "give its name as text"),
+        ({"workers": [5]}, "give its name as text"),
+        ({"memory": 5}, "lambda child"),
+        ({"allow": 5}, "give a list of texts"),
+        ({"cells": [None]}, "give a list of texts"),
     ],
 )
 def test_an_argument_that_makes_no_sense_is_told_with_what_would(options: dict[str, Any], remedy: str) -> None:
-    with pytest.raises(UsageError, match=remedy.replace(".", r"\.")), Simulation(make_app(AMQP), **options) as sim:
+    with pytest.raises(UsageError, match=re.escape(remedy)), Simulation(make_app(AMQP), **options) as sim:
         sim.advance(0)
 
 
-@pytest.mark.parametrize("app", [object(), "no.such.module:app", "tests.scene:no_such_name"])
+@pytest.mark.parametrize(
+    "app",
+    [object(), "no.such.module:app", "tests.scene:no_such_name", "", ":app", "tests.scene:", ".scene:app", sys,
+     make_app, "tests.scene:AMQP"],
+)  # fmt: skip
 def test_what_is_no_app_is_told(app: Any) -> None:
     with pytest.raises(UsageError, match="app="):
         Simulation(app)
@@ -436,3 +470,162 @@ def test_a_simulation_that_is_not_running_says_how_it_is_used() -> None:
 def test_two_simulations_at_one_time_are_refused() -> None:
     with Simulation(make_app()), pytest.raises(UsageError, match="running already"), Simulation(make_app()):
         pass
+
+
+def test_a_function_that_makes_the_app_is_told_from_the_app() -> None:
+    with pytest.raises(UsageError, match=r"that is a function.*give what it makes"):
+        Simulation("tests.scene:make_app")
+    with pytest.raises(UsageError, match="that is a module"):
+        Simulation("tests:scene")
+
+
+@pytest.mark.parametrize("none", [{"allow": None, "cells": None}, {"limits": None, "settings": None}])
+def test_none_of_something_is_nothing(none: dict[str, Any]) -> None:
+    with Simulation(make_app(), **none) as sim:
+        sim.run()
+
+
+def test_hosts_and_cells_may_be_one_text_or_be_generated() -> None:
+    here = f"{__name__}.counter"
+    for form in (lambda one: one, lambda one: (each for each in [one])):
+        # A store elsewhere needs a host that is allowed; whether there is one is asked more than once.
+        app = make_app(backend="cache+memory://")
+        with Simulation(app, allow=form("db:5432"), cells=form(here)) as sim:
+            assert sim._world._allow == ["db:5432"]
+            assert sim._world._cells == [here]
+
+
+@pytest.mark.parametrize(
+    "use",
+    ["now", "trace", "latency", "publications", "on", "started", "check", "assert_published", "forget_published",
+     "refuse", "accept", "slow", "alarm", "stop_beat", "kill", "run", "queues", "workers", "worker_up"],
+)  # fmt: skip
+def test_a_simulation_that_was_never_opened_says_so(use: str) -> None:
+    arguments: dict[str, tuple[Any, ...]] = {"on": ("Started",), "slow": (1,), "kill": ("w1",)}
+    sim = Simulation(make_app())
+    with pytest.raises(UsageError, match="not running"):
+        getattr(sim, use)(*arguments.get(use, ()))
+    assert str(sim.rules) == "RabbitMQ 4.1"
+
+
+def test_what_was_seen_can_be_asked_when_it_is_over() -> None:
+    with Simulation(make_app()) as sim:
+        sim.advance(3)
+    assert (sim.now, sim.latency, sim.check(), sim.publications) == (3, 0, [], [])
+    assert len(sim.trace) > 0
+
+
+# --- starts that fail
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"max_tasks_per_child": "1"}, "worker w2 did not start: ValueError('maxtasksperchild must be"),
+        ({"concurrency": 2.0}, "start_worker('w2', concurrency=2.0): give 1 or more"),
+        ({"concurrency": -1}, "give 1 or more"),
+        ({"conf": [1]}, "give a mapping"),
+        ({"at": "5"}, "seconds since the start"),
+        ({"at": 5, "nonsense": 1}, "no worker has the option 'nonsense'"),
+        ({"concurency": 1}, "did you mean 'concurrency'?"),
+    ],
+)
+def test_a_worker_that_does_not_start_is_told_with_the_reason(options: dict[str, Any], reason: str) -> None:
+    with Simulation(make_app()) as sim:
+        with pytest.raises(UsageError, match=re.escape(reason)):
+            sim.start_worker("w2", wait=True, **options)
+        sim.run()
+
+
+def test_a_declared_worker_that_does_not_start_is_told_with_the_reason() -> None:
+    with (
+        Simulation(make_app(), workers={"w1": {"max_tasks_per_child": "1"}}) as sim,
+        pytest.raises(UsageError, match="worker w1 did not start: ValueError"),
+    ):
+        sim.advance(0)
+
+
+def test_a_worker_that_is_planned_is_waited_for_however_late_it_comes() -> None:
+    with Simulation(make_app()) as sim:
+        sim.start_worker("w2", at=400, wait=True)
+        assert sim.now == pytest.approx(401, abs=1)
+        sim.kill(worker="w2")
+        sim.start_worker("w2", at=500, wait=True)  # not the dead one
+        assert (sim.now > 500, sim.workers["w2"].state) == (True, "up")
+
+
+def test_a_worker_that_is_killed_while_it_boots_is_no_mistake() -> None:
+    with Simulation(make_app()) as sim:
+        sim.kill(worker="w2", at=0.5)
+        sim.start_worker("w2", wait=True)
+        assert (sim.workers["w2"].state, sim.workers["w2"].exitcode) == ("down", -9)
+
+
+@pytest.mark.parametrize("name", [5, "", "a/b", "client", "broker", "beat"])
+def test_a_worker_cannot_be_called_so(name: Any) -> None:
+    with Simulation(make_app()) as sim, pytest.raises(UsageError, match="start_worker"):
+        sim.start_worker(name)
+
+
+def test_processes_of_two_kinds_have_two_names() -> None:
+    with Simulation(make_app()) as sim:
+        sim.start_beat("other")
+        for start in (lambda: sim.start_worker("other"), lambda: sim.start_beat("w1"), lambda: sim.start_beat(5)):
+            with pytest.raises(UsageError, match="start_"):
+                start()
+        for name in ("w1", "other", 5, "a/b"):
+            with pytest.raises(UsageError, match="run_in"):
+                sim.run_in(print, name=name)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"nonsense": 1}, "no beat has the option 'nonsense'"),
+        ({"conf": {}}, "settings go into"),
+        ({"quiet": True}, "no beat has the option 'quiet'"),
+        ({"scheduler": "no:X"}, "beat 'beat' did not start: ModuleNotFoundError"),
+        ({"at": 400, "scheduler": "no:X"}, "ModuleNotFoundError"),
+        ({"at": "5"}, "seconds since the start"),
+    ],
+)
+def test_a_beat_that_does_not_start_is_told_with_the_reason(options: dict[str, Any], reason: str) -> None:
+    with Simulation(make_app()) as sim:
+        with pytest.raises(UsageError, match=re.escape(reason)):
+            sim.start_beat(wait=True, **options)
+        sim.run()
+
+
+def test_a_declared_beat_that_does_not_start_is_told_with_the_reason() -> None:
+    with (
+        Simulation(make_app(beat_scheduler="no:X"), beat=True) as sim,
+        pytest.raises(UsageError, match="beat 'beat' did not start"),
+    ):
+        sim.advance(0)
+
+
+# --- memory
+
+
+@pytest.mark.parametrize(
+    ("curve", "told"),
+    [(lambda child: 1 / 0, "raised ZeroDivisionError"), (lambda child: None, "gave None"), (lambda child: nan, "nan"),
+     (lambda child: inf, "inf"), (lambda child: "5", "gave '5'"), (lambda: 5, "raised TypeError")],
+)  # fmt: skip
+def test_a_curve_of_memory_that_cannot_be_read_fails_where_the_test_waits(curve: Any, told: str) -> None:
+    app = make_app(worker_max_memory_per_child=100_000)
+    task = sleeper(app)
+    with Simulation(app, concurrency=1, memory=curve) as sim:
+        task.delay(1)
+        with pytest.raises(UsageError, match=f"memory= {told}|memory= gave {told}"):
+            sim.run()
+
+
+def test_a_pattern_of_a_worker_takes_fields_and_a_number() -> None:
+    with Simulation(make_app(), workers=0) as sim:
+        for name in ("w1", "w2"):
+            sim.start_worker(name, at=5)
+        sim.run(until=sim.worker_up(nth=2))
+        assert {one.state for one in sim.workers.values()} == {"up"}
+        sim.start_worker("w3")
+        sim.run(until=sim.worker_up("w3", nth=1, worker="w3"))

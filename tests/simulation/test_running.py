@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import threading
 import time
+from datetime import timedelta
+from math import inf, nan
 from typing import Any
 
 import kombu.transport.redis
@@ -12,6 +16,7 @@ import pytest
 
 from tasksim import Limits, Simulation
 from tasksim.errors import NothingLeftToDo, Spinning, Stuck, UsageError
+from tasksim.events import Started
 from tests.scene import AMQP, BROKERS, REDIS, make_app, sleeper
 
 SEEDS = range(4)
@@ -369,3 +374,106 @@ def test_a_message_that_was_popped_and_is_not_yet_put_down_is_left_to_do(monkeyp
         sim.run(until=lambda: len(sim.trace.where("Delivered")) == 2)
         sim.kill(worker="w1")  # in whose hands it is lost, in life too
         sim.run()
+
+
+# --- what cannot be waited for
+
+
+async def coroutine() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("mistake", "remedy"),
+    [
+        (lambda sim: sim.run(until=sim.app.tasks["sleeper"]), "give sim.finished(task)"),
+        (lambda sim: sim.run(until=sim.app.tasks["sleeper"].s(1)), "give sim.finished(task)"),
+        (lambda sim: sim.run(until=Started), "sim.on(Started)"),
+        (lambda sim: sim.run(until=dict), "a class is always true"),
+        (lambda sim: sim.run(until=coroutine), "a plain function"),
+        (lambda sim: sim.run(until=lambda sim: True), "called without arguments"),
+        (lambda sim: sim.run(until="5"), "give seconds since the start, a pattern"),
+        (lambda sim: sim.run(until=sim.app.AsyncResult("x")), "result.ready or sim.finished(result)"),
+        (lambda sim: sim.run_until(5), "run_until(condition=5): give seconds"),
+        (lambda sim: sim.run(until=inf), "run(until=inf): give a number of seconds since the start"),
+        (lambda sim: sim.run(until=nan), "run(until=nan)"),
+        (lambda sim: sim.run(until=timedelta(seconds=3)), "sim.now + timedelta"),
+        (lambda sim: sim.run(limit="1"), "run(limit='1'): give seconds as a number"),
+        (lambda sim: sim.run(limit=-1), "0 or more"),
+        (lambda sim: sim.advance("1"), "advance(seconds='1')"),
+        (lambda sim: sim.advance(nan), "advance(seconds=nan)"),
+        (lambda sim: sim.advance(True), "advance(seconds=True)"),
+        (lambda sim: sim.at(5, 7), "give a function without arguments"),
+        (lambda sim: sim.at(5, coroutine), "a plain function"),
+        (lambda sim: sim.at(timedelta(seconds=3), print), "sim.now + timedelta"),
+        (lambda sim: sim.run_in(5), "give a function, and then its arguments"),
+    ],
+)
+def test_what_cannot_be_waited_for_is_told_with_what_can(mistake: Any, remedy: str) -> None:
+    app = make_app()
+    sleeper(app)
+    with Simulation(app) as sim:
+        with pytest.raises(UsageError, match=re.escape(remedy)):
+            mistake(sim)
+        assert sim.now == 0
+        assert sim.trace.where("Published") == []
+
+
+def test_a_limit_holds_for_a_time_too() -> None:
+    with Simulation(make_app()) as sim:
+        with pytest.raises(Stuck, match=r"run\(until=5, limit=2\)"):
+            sim.run(until=5, limit=2)
+        assert sim.now == 2
+        sim.run(until=5, limit=3)
+        assert sim.now == 5
+        sim.run(until=1, limit=0)  # past
+
+
+@pytest.mark.parametrize("how", ["run", "run_until"])
+def test_what_did_not_come_is_named(how: str) -> None:
+    app = make_app()
+    task = sleeper(app)
+
+    def ready() -> bool:
+        return False
+
+    with Simulation(app) as sim:
+        wait = (lambda until: sim.run(until=until, limit=5)) if how == "run" else lambda on: sim.run_until(on, limit=5)
+        with pytest.raises(Stuck, match="the pattern Started number 2 with task=sleeper did not come true within 5"):
+            wait(sim.started(task, nth=2))
+        with pytest.raises(Stuck, match=r"the condition test_what_did_not_come_is_named.ready did not come true"):
+            wait(ready)
+
+
+def test_a_pattern_that_raises_fails_where_the_test_waits() -> None:
+    app = make_app()
+    task = sleeper(app)
+    with Simulation(app) as sim:
+        task.delay(1)
+        with pytest.raises(UsageError, match=r"a condition of Started .* raised ZeroDivisionError"):
+            sim.run(until=sim.on("Started", retries=lambda retries: 1 / retries))
+
+
+@pytest.mark.parametrize("how", ["at", "thread"])
+def test_a_planned_function_cannot_wait_for_its_own_end(how: str) -> None:
+    with Simulation(make_app()) as sim:
+        if how == "at":
+            sim.at(5, sim.run)
+            with pytest.raises(UsageError, match=r"give run\(until=...\)"):
+                sim.run()
+            assert sim.now == 5
+            sim.at(6, lambda: sim.run(until=8))
+            sim.run()
+            assert sim.now == 8
+        else:
+            errors: list[Exception] = []
+
+            def body() -> None:
+                try:
+                    sim.run()
+                except UsageError as error:
+                    errors.append(error)
+
+            thread = threading.Thread(target=body)
+            thread.start()
+            thread.join()
+            assert len(errors) == 1

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
 from hypothesis.stateful import run_state_machine_as_test
 from kombu import Queue
 from kombu.exceptions import OperationalError
@@ -14,7 +15,7 @@ from kombu.exceptions import OperationalError
 import tasksim
 from tasksim import Simulation
 from tasksim.errors import UsageError
-from tasksim.events import Disconnected, WorkerDown
+from tasksim.events import Delivered, Disconnected, WorkerDown
 from tasksim.strategies import (
     Call,
     PlannedFault,
@@ -27,7 +28,9 @@ from tasksim.strategies import (
 )
 from tests.scene import BROKERS, make_app, sleeper
 
-few = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+#: Without Phase.explain, which would run a failing example for 100 s more.
+PHASES = tuple(phase for phase in Phase if phase is not Phase.explain)
+few = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), database=None, phases=PHASES)
 
 
 def test_a_call_prints_what_was_drawn_and_publishes_it() -> None:
@@ -74,7 +77,13 @@ def test_what_is_drawn_runs_and_late_tasks_survive_it(
             fault.plan(sim, **workers[fault.worker])
         results = [task.delay(2.0) for _ in range(4)]
         sim.run()
-        assert [result.state for result in results] == ["SUCCESS"] * 4
+        left = [result.id for result in results if result.state != "SUCCESS"]
+        assert left == [one for one in left if is_lost_in_flight(sim, one)]
+
+
+def is_lost_in_flight(sim: Simulation, task_id: str) -> bool:
+    """The exception on Redis (I31): popped by the server for a worker that dies before it is noted as unacked."""
+    return sim.rules.server == "redis" and not sim.trace.where(Delivered, task_id=task_id)
 
 
 @pytest.mark.parametrize("kind", ["kill worker", "stop"])
@@ -138,7 +147,7 @@ class Early(Late):
         pass
 
 
-steps = settings(max_examples=15, stateful_step_count=12, deadline=None, database=None, derandomize=True)
+steps = settings(max_examples=15, stateful_step_count=12, deadline=None, database=None, derandomize=True, phases=PHASES)
 TestLate = Late.TestCase
 TestLate.settings = steps
 
@@ -177,7 +186,7 @@ def careful_app() -> tuple[Any, Any]:
     return app, sleeper(app, acks_late=True)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, phases=PHASES)
 @given(
     fault_plans(("w1",), kinds=SERVER_KINDS, ends=("stop", "kill", "power"), until=10),
     st.lists(st.integers(0, 20).map(float), min_size=1, max_size=5),
@@ -233,3 +242,52 @@ def test_a_machine_refuses_a_fault_that_it_does_not_know() -> None:
 
     with pytest.raises(UsageError, match="no 'cutt'"):
         Misspelt()
+
+
+# --- workers as they may be given
+
+
+@pytest.mark.parametrize(
+    ("workers", "names"),
+    [("w1", {"w1"}), ({"w2", "w1"}, {"w1", "w2"}), (2, {"w1", "w2"}), (["mail"], {"mail"}), ({"w1": None}, {"w1"})],
+)
+def test_a_plan_hits_the_workers_that_it_is_given_in_whatever_form(workers: Any, names: set[str]) -> None:
+    plans = fault_plans(workers, max_size=2)
+    for name in names:
+        find(plans, lambda plan, name=name: any(one.worker == name for one in plan))
+    with pytest.raises(NoSuchExample):
+        find(plans, lambda plan: any(one.worker not in names for one in plan))
+
+
+def test_a_set_of_workers_draws_the_same_in_each_interpreter() -> None:
+    names = {f"worker-{number}" for number in range(20)}
+    assert find(fault_plans(names), bool)[0].worker == "worker-0"
+
+
+def test_a_planned_fault_of_a_worker_that_nobody_starts_is_refused() -> None:
+    with Simulation(make_app(), workers=["alpha"]) as sim:
+        with pytest.raises(UsageError, match=r"worker='w1'.*the workers of this simulation: alpha"):
+            PlannedFault("kill worker", at=1.0).plan(sim)
+        sim.start_worker("w1", at=5)
+        PlannedFault("kill worker", at=20.0).plan(sim)
+        PlannedFault("restart", worker="none of the broker's business", at=1.0).plan(sim)
+        sim.run()
+        assert [event.process for event in sim.trace.where(WorkerDown)] == ["w1"]
+
+
+@pytest.mark.parametrize("workers", [2, ["w1", "w2"], {"w1": None, "w2": {"concurrency": 1}}])
+def test_the_machines_workers_are_what_those_of_a_simulation_may_be(workers: Any) -> None:
+    machine = type("Given", (Early,), {"workers": workers})()
+    try:
+        assert list(machine.sim.workers) == ["w1", "w2"]
+        machine.sim.kill(worker="w2")
+        machine.restart_worker(0)
+        assert machine.sim.workers["w2"].state == "up"
+    finally:
+        machine.teardown()
+
+
+@pytest.mark.parametrize(("option", "remedy"), [("beat", "always something left"), ("workers", "as the attribute")])
+def test_an_option_that_a_machine_cannot_have_is_refused(option: str, remedy: str) -> None:
+    with pytest.raises(UsageError, match=remedy):
+        type("Given", (Early,), {"options": {option: True}})()

@@ -7,6 +7,7 @@ import contextvars
 import multiprocessing
 import os
 import queue
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -291,3 +292,26 @@ def test_a_task_that_forks_is_told_what_to_do_instead(tool: Callable[[], Any]) -
         pytest.raises(TasksimError, match=r"do the work in another"),
     ):
         fork.delay().get()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: time.sleep(-1),
+        lambda: threading.Lock().acquire(timeout=-2), lambda: threading.Lock().acquire(False, 1),
+        lambda: threading.RLock().acquire(timeout=-2), lambda: select.select([], [], [], -1),
+    ],
+)  # fmt: skip
+def test_what_python_refuses_is_refused_in_a_task_too(wrong: Callable[[], object]) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - each in the interpreter's own words
+        wrong()
+    app = _app()
+
+    @app.task(name="refused", shared=False)
+    def refused() -> None:
+        wrong()
+
+    with Simulation(app) as sim:
+        result = refused.delay()
+        sim.run()
+        assert type(result.result) is ValueError

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasksim.trace.likeness import NOTHING, differences
+from tasksim.trace.likeness import NOTHING, Raised, differences
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
@@ -43,7 +43,10 @@ def test_what_has_no_truth_or_raises_is_no_match() -> None:
         return bool(value["order"] == 7)
 
     assert len(list(differences(Array(), 1))) == 1
-    assert list(differences(asks, {})) == [("", {}, asks)]
+    ((path, there, raised),) = differences(asks, {})
+    assert (path, there) == ("", {})
+    assert isinstance(raised, Raised)
+    assert (raised.wanted, repr(raised.error)) == (asks, "KeyError('order')")
     assert list(differences(asks, {"order": 7})) == []
 
 

@@ -80,6 +80,7 @@ def test_a_shared_task_that_the_current_app_does_not_know_is_an_error_with_a_rem
             ask()
 
 
+@pytest.mark.filterwarnings("ignore::tasksim.errors.FaultNeverHappened")
 def test_a_shared_task_is_that_of_the_simulated_app_inside_and_after(request: pytest.FixtureRequest) -> None:
     @shared_task(name="shop.post")
     def post() -> str:

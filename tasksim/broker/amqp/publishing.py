@@ -35,7 +35,7 @@ def publish(channel: Channel, args: tuple[Any, ...], content: m.Content | None) 
         message.expiration_ms = _milliseconds(expiration)
     if number:
         now = shared.now()
-        due = None if message.eta is None else due_of(message.eta, now, shared.wall())
+        due = None if message.eta is None else due_of(message.eta, now, shared.clients_clock())
         task = message.task_id, message.task, message.retries, message.eta, due
         shared.record_often(Published(now, channel.owner, number, exchange, key, *task))
         shared.keep((number, content))
