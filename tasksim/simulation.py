@@ -285,14 +285,19 @@ class Simulation(Processes, Patterns, Faults, Publishing):
     def facts(self) -> Facts:
         """For a report: what the trace does not say. Nothing of the world moves."""
         world = self._world
-        places, now = dict(world.watch.places), world.now()
+        hosts = world.hosts.workers.values()
+        reasons = {one.name: repr(one.error) for one in hosts if one.error is not None}
+        known: dict[str, Any] = {"places": dict(world.watch.places), "now": world.now(), "reasons": reasons}
         if not world.open:
-            return Facts(places=places, now=now)
+            return Facts(**known, notes=list(world.gate.refused))
         rows = world.queue_rows().values()
         own = {row.name: row.consumers for row in rows if not row.name.endswith("pidbox") and not row.exclusive}
+        taken = {name for one in hosts for name in one.queue_names}
+        if taken:  # others that have a consumer are a client's, or the workers' own for events
+            own = {name: count for name, count in own.items() if name in taken or not count}
         tasks = sorted(self.app.tasks) if self.app is not None else ()
-        notes = [*world.databases.waiting_for_commit(), *self._progress.deadlocked()]
-        return Facts(own, tasks, places, now, notes)
+        notes = [*world.gate.refused, *world.databases.waiting_for_commit(), *self._progress.deadlocked()]
+        return Facts(own, tasks, notes=notes, **known)
 
     def _begin(self) -> None:
         """The first simulated step: read the clock's start, and let the workers boot before it."""

@@ -85,7 +85,7 @@ class Gate:
         else:
             remedy = f'Simulation(..., allow=["{target}"]) or @pytest.mark.tasksim(allow=["{target}"])'
         who = self._kernel.current.name
-        self.refused[f"{who} was not let {what} {target}, outside of the simulation; allow it: {remedy}"] = None
+        self.refused[f"{who} wanted to {what} {target}, which was refused; to allow it: {remedy}"] = None
         return ConnectionRefused(
             f"{who} wants to {what} {target}, outside of the simulation. If it really should, allow it: {remedy}"
         )

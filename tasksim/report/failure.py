@@ -37,6 +37,7 @@ class Facts:
         places: task id to the place in the user's code where its last error was raised.
         now: virtual seconds since the start; None if only the trace knows.
         notes: sentences on what else did not happen that should have.
+        reasons: worker to the error with which it ended.
     """
 
     consumers: Mapping[str, int] | None = None
@@ -44,6 +45,7 @@ class Facts:
     places: Mapping[str, str] = field(default_factory=dict)
     now: float | None = None
     notes: Sequence[str] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 def failure(trace: Sequence[e.Event], facts: Facts | None = None) -> str:
@@ -76,7 +78,7 @@ def what_broke(trace: Sequence[e.Event], facts: Facts) -> list[str]:
         *(_finding(finding) for finding in findings if not _is_unknown(finding)),
         *_refused(trace),
         *_unfinished(ledger, trace, facts),
-        *_down(ledger),
+        *_down(ledger, facts),
     ]
     ids = short_ids(task_id for event in trace if (task_id := getattr(event, "task_id", None)))
     return list(dict.fromkeys(_shortened(sentence, ids) for sentence in sentences))
@@ -193,8 +195,9 @@ def _taken(life: Life, retried: e.Retried | None) -> str:
     return f"{life.name} waits in {worker} for its ETA, {seconds(due)} s"
 
 
-def _down(ledger: Ledger) -> Iterator[str]:
+def _down(ledger: Ledger, facts: Facts) -> Iterator[str]:
     for worker in sorted(ledger.workers):
         event = ledger.dead.get(worker)
         if isinstance(event, e.WorkerDown) and (event.signal is not None or event.exitcode):
-            yield f"worker {worker} is down since {seconds(event.time)} s: {words(event)[1]}"
+            reason = f", {facts.reasons[worker]}" if worker in facts.reasons and event.signal is None else ""
+            yield f"worker {worker} is down since {seconds(event.time)} s: {words(event)[1]}{reason}"

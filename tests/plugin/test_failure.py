@@ -585,3 +585,42 @@ def test_an_error_of_which_nothing_can_be_told_does_not_end_the_session(run, pyt
     result = run()
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["what broke cannot be told: RuntimeError('no notes')"])
+
+
+def test_the_section_tells_reasons_that_only_a_log_or_a_swallowed_error_had(run, pytester):
+    pytester.makepyfile(
+        test_reasons="""
+        import socket
+        import pytest
+        from celery import Celery
+
+        app = Celery("own", broker="amqp://", backend="rpc://", set_as_current=False)
+
+        @app.task(name="swallow", shared=False)
+        def swallow():
+            try:
+                socket.create_connection(("smtp.example.com", 25))
+            except OSError:
+                return None
+
+        pytestmark = pytest.mark.tasksim(app)
+
+        def test_a_worker_that_holds_a_message_for_too_long(sim):
+            swallow.apply_async(countdown=4000)
+            sim.run()
+            assert False
+
+        def test_a_connection_that_was_refused(sim):
+            assert swallow.delay().get() == 1
+
+        def test_a_queue_without_a_worker(sim):
+            swallow.apply_async(queue="gpu").get(timeout=60)
+        """
+    )
+    run().stdout.fnmatch_lines(
+        [
+            "  worker w1 is down since * s: exit code 1, PreconditionFailed(406, *delivery acknowledgement*",
+            "  w1/1 wanted to connect to smtp.example.com:25, which was refused; to allow it: *allow=*",
+            '*no worker consumes that queue (they consume celery; with queues="celery,gpu" they would)',
+        ]
+    )
