@@ -318,7 +318,7 @@ class World:
             server.shared.keep = nowhere
         self.trace = Trace()
         self.ends = None
-        remains.let_go(self.kernel.buried, len(self._cells))
+        remains.let_go(self.kernel.buried, self.hosts.consumers, len(self._cells))
 
     def _restore_environment(self) -> None:
         if clock.is_travelling() and "TZ" in os.environ:

@@ -120,11 +120,13 @@ class Hosts(Beats):
     """All workers of a simulation, and beat.
 
     Attributes:
+        consumers: Celery's own, of each worker that has ever been up.
         on_loss: called with a worker's name and the tasks that ran in a process of its pool that has ended.
     """
 
     def __init__(self, world: World) -> None:
         self.workers: dict[str, WorkerHandle] = {}
+        self.consumers: list[Any] = []
         self._children: dict[str, int] = {}
         super().__init__(world, self._app)
         self.on_loss: Callable[[str, list[str]], None] = lambda *_: None
@@ -206,6 +208,7 @@ class Hosts(Beats):
         handle = self.of(self._world.kernel.current)
         if handle is not None:
             handle.state, handle.queues, handle.consumer = UP, consumer.app.amqp.queues, consumer
+            self.consumers.append(consumer)
             handle.was_up = True
 
     def is_stopping(self) -> None:

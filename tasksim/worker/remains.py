@@ -7,6 +7,7 @@ connections of every simulation that an interpreter has seen.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from celery import Celery, Task
 
@@ -16,12 +17,15 @@ from tasksim.worker.app import CACHED
 _APP_STATE = (*CACHED, "_pool", "_local", "_backend_cache")
 
 
-def let_go(processes: Iterable[Process], user_cells: int) -> None:
+def let_go(processes: Iterable[Process], consumers: Iterable[Any], user_cells: int) -> None:
     """Drop what Celery and tasksim hold for processes that are dead; users' objects stay alive, as their frames do.
 
     Args:
+        consumers: Celery's, of workers that are dead.
         user_cells: how many cells, the last ones, are the user's.
     """
+    for consumer in consumers:
+        consumer.strategies.clear()  # for each task of the app a class of requests, and functions
     for process in processes:
         process.own = {name: value for name, value in process.own.items() if name == "error"}
         process.cells = process.cells[-user_cells:] if user_cells else []

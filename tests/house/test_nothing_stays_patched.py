@@ -217,6 +217,21 @@ def test_no_descriptor_thread_or_child_is_left() -> None:
 # --- what outlives its simulation
 
 
+def test_what_a_dead_worker_had_of_each_task_is_let_go() -> None:
+    """A class of requests and a dozen functions for each task of the app, which its frames would hold for good."""
+
+    def classes() -> int:
+        gc.collect()
+        return sum(
+            isinstance(one, type) and one.__qualname__.startswith("create_request_cls") for one in gc.get_objects()
+        )
+
+    before = classes()
+    for _ in range(3):
+        live(AMQP)
+    assert classes() - before < 10, "a task that ran in a killed worker may keep its own; two workers had 24 each time"
+
+
 @pytest.mark.parametrize("broker", [AMQP, REDIS], ids=["amqp", "redis"])
 @pytest.mark.parametrize("backend", [BACKEND, "rpc://", "cache+memory://"], ids=["redis", "rpc", "memory"])
 def test_what_outlives_its_simulation_is_collected_in_silence(broker: str, backend: str) -> None:
