@@ -86,7 +86,7 @@ def test_canvas_with_a_kill_in_each_part(broker):
         sim.start_worker("w1", wait=True)
         sim.kill(worker="w2", when=sim.started(total))
         result = chord(group(add.s(n, n) for n in range(4)), total.s()).delay()
-        sim.run(sim.started(total))
+        sim.run(sim.started(total, worker="w1"))
         sim.kill(task=total)
         assert result.get(timeout=500) == 12
         assert [one.state for one in sim.trace.attempts].count("LOST") >= 2
