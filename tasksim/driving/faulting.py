@@ -10,7 +10,7 @@ from tasksim.driving.arguments import check_when, instant
 from tasksim.driving.timing import Timing
 from tasksim.errors import FaultNeverHappened, TasksimError, UsageError
 from tasksim.events import Event, Fault
-from tasksim.trace.pattern import Pattern
+from tasksim.trace.pattern import Armed, Pattern
 
 __all__ = ["Faulting"]
 
@@ -26,8 +26,8 @@ _TOLD_BY_WORKERS = frozenset(
 class Faulting(Timing):
     """Faults by hand. Each takes `at` (seconds since the start) or `when` (a pattern), or happens at once."""
 
-    #: Faults that wait for their event, in words, by a number.
-    _awaited: dict[int, str]
+    #: Faults that wait for their event, in words, each by what counts its occurrences.
+    _awaited: dict[Armed, str]
     #: Is a fault whose event never comes a mistake of the test's?
     _sure = True
 
@@ -57,11 +57,9 @@ class Faulting(Timing):
 
         A server records in the middle of what it does; to end a connection under its hands would be a fault of ours.
         """
-        counter, number = pattern.arm(), len(self._awaited)
-        while number in self._awaited:
-            number += 1
+        counter = pattern.arm()
         if self._sure:
-            self._awaited[number] = f"{what} waits for {pattern}"
+            self._awaited[counter] = f"{what} waits for {pattern}"
 
         def strike() -> None:
             try:
@@ -78,7 +76,7 @@ class Faulting(Timing):
                 return
             if matches:
                 stop()
-                self._awaited.pop(number, None)
+                self._awaited.pop(counter, None)
                 self._strike_after(event, strike)
 
         stop = self.trace.subscribe(pattern.kind, look)

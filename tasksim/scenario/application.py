@@ -1,4 +1,4 @@
-"""The app of a scenario: finding it, and giving it the scenario's settings for the length of one run."""
+"""The app of a scenario: finding it and its tasks, and what a dotted name stands for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,10 @@ from tasksim.errors import ScenarioError, TasksimError
 from tasksim.scenario.node import did_you_mean
 from tasksim.scenario.schema import Scenario
 
-__all__ = ["configured", "importable", "load_app", "value_of"]
+__all__ = ["importable", "load_app", "load_tasks", "value_of"]
+
+#: Settings that name modules with tasks (celery.loaders.base, default_modules).
+_MODULES = ("imports", "include")
 
 
 @contextmanager
@@ -105,12 +108,10 @@ def _place(error: BaseException) -> str:
     return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
 
 
-@contextmanager
-def configured(app: Any, scenario: Scenario) -> Iterator[None]:
-    """Give the app the scenario's settings and load its tasks; on leaving, the settings are as before.
+def load_tasks(app: Any, scenario: Scenario) -> None:
+    """Import what holds the app's tasks, by the scenario's settings where they name modules.
 
-    A task takes some settings (`task_acks_late` becomes its `acks_late`) when the app is finalized. In an app that
-    was finalized before, they are set on each task whose own value is the app's.
+    All other settings hold from the start of the simulation on, which is given them.
     """
     with _blamed(f"the settings of `{scenario.app}` cannot be had", scenario):
         for name in scenario.settings:
@@ -121,31 +122,13 @@ def configured(app: Any, scenario: Scenario) -> Iterator[None]:
     from tasksim.worker.app import import_modules, override
 
     before = dict(changes)
-    taken = _take(app, scenario.settings) if app.finalized else []
-    override(app.conf, scenario.settings)
+    override(app.conf, {name: scenario.settings[name] for name in _MODULES if name in scenario.settings})
     try:
         with _blamed(f"the tasks of `{scenario.app}` cannot be loaded", scenario):
             import_modules(app)
-            app.finalize()
-        yield
     finally:
-        for kind, attribute, value in taken:
-            setattr(kind, attribute, value)
         changes.clear()
         changes.update(before)
-
-
-def _take(app: Any, settings: Mapping[str, Any]) -> list[tuple[type, str, Any]]:
-    """Set on the app's tasks what they take from `settings`; returns what was there."""
-    taken = []
-    for task in app.tasks.values():
-        kind = type(task)
-        for attribute, setting in kind.from_config:
-            value = getattr(kind, attribute)
-            if setting in settings and value == app.conf[setting]:
-                taken.append((kind, attribute, value))
-                setattr(kind, attribute, settings[setting])
-    return taken
 
 
 def value_of(dotted: str) -> Any:

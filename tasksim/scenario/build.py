@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasksim.errors import ScenarioError, TasksimError, WorldStopped
-from tasksim.scenario.application import configured, importable, load_app, value_of
+from tasksim.scenario.application import importable, load_app, load_tasks, value_of
 from tasksim.scenario.expect import Finding, World, check
 from tasksim.scenario.fitting import check_tasks, line_of_fault, line_of_option, placed
 from tasksim.scenario.schema import Call, Fault, Scenario, Setup, Worker
 
 if TYPE_CHECKING:
     from tasksim.simulation import Simulation
+    from tasksim.trace.pattern import Armed
 
 __all__ = ["Outcome", "run_scenario"]
 
@@ -70,14 +71,11 @@ def run_scenario(scenario: Scenario, *, seed: int | None = None) -> Outcome:
     seed = scenario.seed if seed is None else seed
     with importable(scenario):
         app = load_app(scenario)
-        with configured(app, scenario):
-            check_tasks(app, scenario)
-            with (
-                placed(scenario, line_of_option(scenario)),
-                Simulation(app, **_options(scenario, seed)) as sim,
-            ):
-                findings = _play(sim, app, scenario)
-                return Outcome(scenario, seed, sim.trace, tuple(findings), sim.now)
+        load_tasks(app, scenario)
+        check_tasks(app, scenario)
+        with placed(scenario, line_of_option(scenario)), Simulation(app, **_options(scenario, seed)) as sim:
+            findings = _play(sim, app, scenario)
+            return Outcome(scenario, seed, sim.trace, tuple(findings), sim.now)
 
 
 def _options(scenario: Scenario, seed: int) -> dict[str, Any]:
@@ -113,7 +111,7 @@ def _worker_options(worker: Worker) -> dict[str, Any]:
 
 def _play(sim: Simulation, app: Any, scenario: Scenario) -> list[Finding]:
     """Let it all happen, then look."""
-    lines: dict[int, int | None] = {}
+    lines: dict[Armed, int | None] = {}
     for fault in scenario.faults:
         _schedule(sim, app, fault, scenario)
         lines.update(dict.fromkeys(sim._awaited.keys() - lines.keys(), fault.line))
@@ -137,10 +135,10 @@ def _go_on(sim: Simulation, scenario: Scenario, until: float | None) -> None:
         sim.run(until=until)
 
 
-def _never_happened(sim: Simulation, lines: Mapping[int, int | None]) -> list[Finding]:
+def _never_happened(sim: Simulation, lines: Mapping[Armed, int | None]) -> list[Finding]:
     """Faults whose event never came, each with its line; no warnings need tell of them."""
     awaited, sim._awaited = sim._awaited, {}
-    return [Finding(f"a fault never happened: {told}", lines[number]) for number, told in awaited.items()]
+    return [Finding(f"a fault never happened: {told}", lines[counter]) for counter, told in awaited.items()]
 
 
 def _set_up(setup: Setup, scenario: Scenario) -> None:
