@@ -13,7 +13,7 @@ from typing import Any
 import redis
 from fakeredis import _msgs as msgs
 from fakeredis._command_args_parsing import Timeout
-from fakeredis._commands import Signature
+from fakeredis._commands import COMMANDS_WITH_SUB, Signature
 from fakeredis._core import CommandItem
 from fakeredis._helpers import QUEUED, NoResponse, SimpleError, SimpleString, casematch
 from fakeredis._socket._resp import extract_command
@@ -51,6 +51,8 @@ class Peer(Mended):
 
     _server: Any
     _db: Any
+    server_type = "redis"
+    version: Any = ()
 
     def __init__(
         self,
@@ -64,6 +66,9 @@ class Peer(Mended):
         self._commands = Commands()
         self._out: list[bytes] = []
         self._running = self._late = False
+        self.version = store.version
+        #: Commands that were used before, by their first word as it was sent: the name, the method, the signature.
+        self._known: dict[bytes, tuple[str, Any, Signature]] = {}
         info = {"addr": address, "laddr": "127.0.0.1:6379", "resp": 2}
         super().__init__(store, 0, client_class=redis.Redis, client_info=info)
 
@@ -107,16 +112,17 @@ class Peer(Mended):
 
     def put_response(self, msg: Any) -> None:
         """Tell a subscriber; fakeredis calls this for nothing else once `_process_command` is ours."""
-        self._out.append(push(msg, self._client_info.protocol_version))
+        self._out.append(push(msg, self._client_info["resp"]))
         if not self._running:
             self._flush()
 
     def _process_command(self, fields: list[bytes]) -> None:
         store = self._server
-        name, arguments = extract_command(fields)
         self._fields, ran = fields, False
+        known = self._known.get(fields[0])
+        name, arguments = extract_command(fields) if known is None else (known[0], fields[1:])
         try:
-            function, signature = self._name_to_func(name)
+            function, signature = self._look_up(name, fields[0]) if known is None else known[1:]
             if store.restricted:
                 store.acl.validate_command(self._client_info.user, self._client_info, fields)
             elif name.startswith("acl"):
@@ -127,9 +133,10 @@ class Peer(Mended):
                 signature.check_arity(arguments, store.version)  # else it is checked where the command runs
                 if queue is not None and name in NO_MULTI:
                     raise SimpleError("ERR Command not allowed inside a transaction")
-                queued = None if queue is None else [one.name for _, one, _ in queue]
-                if store.memory is not None and not store.memory.look(name, queued):
-                    raise SimpleError(OOM)
+                if store.memory is not None:
+                    queued = None if queue is None else [one.name for _, one, _ in queue]
+                    if not store.memory.look(name, queued):
+                        raise SimpleError(OOM)
             if self._transaction is not None and msgs.FLAG_TRANSACTION not in signature.flags:
                 if not (self._transaction_failed or self._watch_notified):  # else nobody will run it
                     self._transaction.append((function, signature, arguments))
@@ -142,9 +149,21 @@ class Peer(Mended):
         quiet = self._reply_off or self._reply_skip
         self._reply_skip, self._reply_skip_next = self._reply_skip_next, False
         if not quiet and type(result) is not NoResponse:
-            self._out.append(encode(result, self._client_info.protocol_version))
-        if store.blocked:
+            self._out.append(encode(result, self._client_info["resp"]))
+        if store.blocked and (store.touched or store.all_touched):
             store.serve()
+
+    def _look_up(self, name: str, word: bytes) -> tuple[Any, Signature]:
+        function, signature = self._name_to_func(name)
+        if name not in COMMANDS_WITH_SUB and " " not in name:
+            self._known[word] = name, function, signature
+        return function, signature
+
+    @property
+    def _resp_version(self) -> int:
+        """Of the protocol; a script sets its own."""
+        version: int = self._script_resp or self._client_info["resp"]
+        return version
 
     def _refused(self, name: str, exc: SimpleError, ran: bool) -> SimpleError:
         """An error while queueing spoils the transaction (redis.io, Transactions: errors inside a transaction)."""
@@ -194,7 +213,7 @@ class Peer(Mended):
         except SimpleError as exc:
             result = exc
         self._unblock()
-        self._out.append(encode(result, self._client_info.protocol_version))
+        self._out.append(encode(result, self._client_info["resp"]))
         self._go_on()
 
     def _unblock(self) -> None:
@@ -220,6 +239,7 @@ class Peer(Mended):
         self._clear_watches()
         store.sockets.remove(self)
         self._server = self._db = None
+        self._known.clear()
 
     # --- commands that somebody may watch
 

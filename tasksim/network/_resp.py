@@ -103,18 +103,62 @@ def push(value: list[Any], version: int) -> bytes:
     return b">" + array[1:] if version == 3 else array
 
 
+class _Lengths(dict[int, bytes]):
+    """How the length of a field is written, by that length: the same few again and again."""
+
+    def __missing__(self, length: int) -> bytes:
+        text = b"$%d" % length
+        if length < _COMMON:
+            self[length] = text
+        return text
+
+
+_COMMON = 4096
+_length = _Lengths().__getitem__
+#: How a command of so many fields begins, and how many lines those take.
+_LINES = {b"*%d" % count: 2 * count for count in range(1, 100)}
+
+
+def _whole_commands(data: bytes) -> list[list[bytes]] | None:
+    """All commands in what arrived, the last one first; None if it is not just whole ones without a line end inside.
+
+    That is what clients send nearly always, and quicker than to go from length to length: between two line ends lies a
+    length or a field, and each field is as long as the length before it says.
+    """
+    lines = data.split(b"\r\n")
+    if lines.pop():
+        return None
+    commands, at, count = [], 0, len(lines)
+    while at < count:
+        end = at + 1 + _LINES.get(lines[at], count)
+        fields = lines[at + 2 : end : 2]
+        if end > count or lines[at + 1 : end : 2] != list(map(_length, map(len, fields))):
+            return None
+        commands.append(fields)
+        at = end
+    commands.reverse()
+    return commands
+
+
 class Commands:
     """Cuts what arrives into commands, each a list of bytes."""
 
-    __slots__ = ("_at", "_data")
+    __slots__ = ("_at", "_data", "_whole")
 
     def __init__(self) -> None:
         self._data, self._at = b"", 0
+        #: Those that are cut out already, the next one last; what is in `_data` comes after them.
+        self._whole: list[list[bytes]] = []
 
     def feed(self, data: bytes) -> None:
         """More bytes."""
-        self._data = self._data[self._at :] + data
-        self._at = 0
+        rest = self._data[self._at :]
+        if not rest and not self._whole:
+            whole = _whole_commands(data)
+            if whole is not None:
+                self._whole, self._data, self._at = whole, b"", 0
+                return
+        self._data, self._at = rest + data, 0
 
     def next(self) -> list[bytes] | None:
         """The next whole command; None until more has arrived.
@@ -122,7 +166,11 @@ class Commands:
         Raises:
             ProtocolError: it does not begin as a command does.
         """
+        if self._whole:
+            return self._whole.pop()
         data, at = self._data, self._at
+        if at == len(data):
+            return None
         find = data.find
         end = find(b"\r\n", at)
         if end < 0:

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 from tasksim.unix.descriptors import ERR, HUP, IN, OUT, Descriptors, File
 
+#: As plain numbers: with the enumeration's members each `&` is a call.
+_PEEK, _DONTWAIT = int(real_socket.MSG_PEEK), int(real_socket.MSG_DONTWAIT)
+
 
 class Line(Protocol):
     """What a socket writes to."""
@@ -110,13 +113,13 @@ class StreamSocket:
             self._wait(flags)
         buffer = file.buffer
         data = bytes(buffer) if len(buffer) <= count else bytes(buffer[:count])
-        if not flags & real_socket.MSG_PEEK:
+        if not flags & _PEEK:
             del buffer[:count]
         return data
 
     def _wait(self, flags: int) -> None:
         file, kernel = self.file, self._system.kernel
-        if self._timeout == 0 or flags & real_socket.MSG_DONTWAIT or file.flags & os.O_NONBLOCK:
+        if self._timeout == 0 or flags & _DONTWAIT or file.flags & os.O_NONBLOCK:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         deadline_ns = None if self._timeout is None else kernel.due_ns(self._timeout)
         while not file.buffer and not file.ended:
