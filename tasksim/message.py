@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-__all__ = ["KEPT", "Content", "Message", "Serials", "due_of"]
+__all__ = ["KEPT", "Content", "Message", "Serials", "count_of", "due_of", "text_of"]
 
 #: The contents of so many messages, the last that were published, can be read again.
 KEPT = 10_000
@@ -30,6 +30,16 @@ def due_of(eta: object, now: float, wall: float) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return round(now + moment.timestamp() - wall, 6)
+
+
+def text_of(value: object) -> str | None:
+    """A name or an id as a header has it; what a foreign producer put there that is no text, as Python writes it."""
+    return value if value is None or isinstance(value, str) else repr(value)
+
+
+def count_of(value: object) -> int | None:
+    """How many, as a header has it; None for none, or for what is no whole number."""
+    return value if isinstance(value, int) else None
 
 
 class Serials:
@@ -102,12 +112,12 @@ class Message:
         self.body = body
         headers = properties.get("application_headers")
         if headers:
-            self.task_id: str | None = headers.get("id")
-            self.task: str | None = headers.get("task")
-            self.retries: int | None = headers.get("retries")
-            self.eta: str | None = headers.get("eta")
+            self.task_id, self.task = text_of(headers.get("id")), text_of(headers.get("task"))
+            self.retries: int | None = count_of(headers.get("retries"))
+            self.eta = text_of(headers.get("eta"))
         else:
-            self.task_id = self.task = self.retries = self.eta = None
+            self.task_id = self.task = None
+            self.retries = self.eta = None
         self.position = 0
         self.redelivered = False
         self.returns = 0

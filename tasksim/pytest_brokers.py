@@ -43,7 +43,7 @@ def _server(broker: object) -> str:
     """Whose version matters at this URL; "" if it is the app's own, which is not known yet."""
     if broker is None:
         return ""
-    return "redis" if str(broker).split(":")[0].startswith(("redis", "sentinel", "valkey")) else "rabbitmq"
+    return "redis" if str(broker).split(":")[0].startswith(("redis", "sentinel")) else "rabbitmq"
 
 
 def combinations(options: dict[str, Any]) -> list[dict[str, str]]:

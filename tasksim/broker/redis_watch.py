@@ -33,7 +33,7 @@ from tasksim.events import (
 )
 from tasksim.kernel.loop import Kernel
 from tasksim.kernel.process import Process
-from tasksim.message import Serials, due_of
+from tasksim.message import Serials, count_of, due_of, text_of
 from tasksim.network._parts import Held
 from tasksim.network.redis import RedisServer, RedisServers
 
@@ -49,8 +49,7 @@ class _Known:
 
     def __init__(self, number: int, headers: dict[str, Any], channel: Any) -> None:
         self.number = number
-        self.task_id: str | None = headers.get("id")
-        self.task: str | None = headers.get("task")
+        self.task_id, self.task = text_of(headers.get("id")), text_of(headers.get("task"))
         self.sep: str = channel.sep
         self.prefix: str = channel.global_keyprefix
         self.queue = ""
@@ -156,8 +155,8 @@ class RedisWatch:
                 routing_key or "",
                 known.task_id,
                 known.task,
-                headers.get("retries"),
-                headers.get("eta"),
+                count_of(headers.get("retries")),
+                text_of(headers.get("eta")),
                 due_of(headers.get("eta"), now, time.time()),
             )
         )

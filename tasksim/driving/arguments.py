@@ -6,7 +6,6 @@ test has asked for.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 import numbers
@@ -17,6 +16,7 @@ from typing import Any
 
 from tasksim.errors import UsageError
 from tasksim.events import Event
+from tasksim.nearest import nearest
 from tasksim.trace.pattern import Pattern, attribute
 
 __all__ = [
@@ -81,7 +81,7 @@ def instant(place: str, value: Any) -> float:
     """A time in seconds since the start.
 
     Raises:
-        UsageError: it is no number, or no finite one.
+        UsageError: it is no number, not a finite one, or below 0.
     """
     remedy = "give a number of seconds since the start, which is 0"
     if isinstance(value, (timedelta, datetime)):
@@ -89,6 +89,8 @@ def instant(place: str, value: Any) -> float:
     found = _number(place, value, remedy)
     if math.isinf(found):
         raise UsageError(f"{said(place, value)}: {remedy}; this one would never come")
+    if found < 0:
+        raise UsageError(f"{said(place, value)}: {remedy}; before it only the workers start")
     return found
 
 
@@ -234,5 +236,5 @@ def entries(place: str, value: Any, example: str) -> list[str]:
 
 def unknown_word(word: str, known: Collection[str]) -> str:
     """What is said of a word that is none of these: the nearest, and all."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"{f'did you mean {close[0]!r}? ' if close else ''}There are: {', '.join(known)}"
+    close = nearest(word, known)
+    return f"{f'did you mean {close!r}? ' if close else ''}There are: {', '.join(known)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from difflib import SequenceMatcher, get_close_matches
+from difflib import SequenceMatcher
 from typing import Any
 
 from tasksim.driving.arguments import unknown_word
@@ -14,6 +14,7 @@ from tasksim.errors import UsageError
 from tasksim.idle import TRIPS
 from tasksim.kernel.loop import SECOND
 from tasksim.message import KEPT
+from tasksim.nearest import nearest
 from tasksim.trace.pattern import identity
 from tasksim.worker.publications import Publication, Publications
 from tasksim.world import LEAD_NS
@@ -123,9 +124,11 @@ class Publishing(Running):
             return
         names = {*self.app.tasks, *(one.task for one in published if one.task is not None)}
         if name not in names:
-            close = get_close_matches(name, names, n=1, cutoff=0.5)
-            close = close or [one for one in names if one.rpartition(".")[2] == name.rpartition(".")[2]]
-            meant = f"did you mean {close[0]!r}? " if close else ""
+            tail = name.rpartition(".")[2]
+            close = nearest(name, names, likeness=0.5) or min(
+                (one for one in names if one.rpartition(".")[2] == tail), default=None
+            )
+            meant = f"did you mean {close!r}? " if close else ""
             raise UsageError(
                 f"the app has no task {name!r}, and none was published; {meant}If it is a task of another app, "
                 "say so with remote=True."

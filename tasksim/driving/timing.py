@@ -53,8 +53,6 @@ class Timing(Running):
             check_condition("run(until", until)
 
     def _run_until_instant(self, until: float, limit: float | None) -> None:
-        if until < 0:
-            raise UsageError(f"run(until={until!r}): seconds are counted from the start, which is 0")
         due_ns = round(until * SECOND) + LEAD_NS
         deadline_ns = due_ns if limit is None else min(due_ns, self._kernel.due_ns(limit))
         self._park_until(deadline_ns)

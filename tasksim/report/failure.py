@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from tasksim import events as e
 from tasksim.check import check_trace
 from tasksim.check.base import Finding
 from tasksim.check.ledger import Ledger, Life
+from tasksim.nearest import nearest
 from tasksim.report.text import last_events, summary
 from tasksim.trace.lines import short_ids
 from tasksim.trace.words import one_line, seconds, words
@@ -116,9 +116,9 @@ def _unknown(trace: Iterable[e.Event], facts: Facts) -> Iterator[str]:
     for event in trace:
         if isinstance(event, e.TaskUnknown):
             tails = {task.rpartition(".")[2]: task for task in facts.tasks}
-            close = get_close_matches(event.task.rpartition(".")[2], tails, n=1, cutoff=0.75)
+            close = nearest(event.task.rpartition(".")[2], tails, likeness=0.75)
             remedy = "is its module imported by the app (include, imports, autodiscover_tasks)?"
-            known = f"did you mean {tails[close[0]]}?" if close else remedy
+            known = f"did you mean {tails[close]}?" if close else remedy
             yield f"{event.task}[{event.task_id}]: {event.process} knows no such task; {known}"
 
 

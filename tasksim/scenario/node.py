@@ -5,7 +5,6 @@ A reader takes a node and returns what it stands for, or fails with a `ScenarioE
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from tasksim.errors import ScenarioError
+from tasksim.nearest import nearest
 
 __all__ = [
     "Node",
@@ -82,8 +82,8 @@ class Node:
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """The end of a message about an unknown word: the nearest known one, else all of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(word), names, n=1)
-    return f"; did you mean `{near[0]}`?" if near else f"; there are: {', '.join(names)}"
+    near = nearest(word, names)
+    return f"; did you mean `{near}`?" if near else f"; there are: {', '.join(names)}"
 
 
 def parse_duration(source: str) -> float | None:

@@ -40,10 +40,10 @@ def timeline(
             shown in any case.
 
     Raises:
-        UsageError: no such event, or `last` is negative.
+        UsageError: no such event, or `last` is no whole number, or negative.
     """
-    if last is not None and last < 0:
-        raise UsageError(f"last={last}: give how many of the last events to show")
+    if last is not None and (not isinstance(last, int) or last < 0):
+        raise UsageError(f"last={last!r}: give how many of the last events to show, a whole number")
     shown: list[Event] = list(trace)
     if events is not None:
         kinds = tuple(event_kind(kind) for kind in ((events,) if isinstance(events, str | type) else events))

@@ -8,11 +8,11 @@ and all of its pool processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from tasksim.errors import UsageError
 from tasksim.events import FIELDS, KINDS, Event
+from tasksim.nearest import nearest
 
 __all__ = ["Armed", "Pattern", "attribute", "event_kind", "identity", "process_name", "worker_of"]
 
@@ -212,9 +212,8 @@ def _worker_test(wanted: object) -> FieldTest:
 
 
 def _did_you_mean(word: str, words: Iterable[str]) -> str:
-    folded = {known.lower(): known for known in words}
-    close = get_close_matches(word.lower(), folded, n=1)
-    return f"; did you mean {folded[close[0]]}?" if close else "."
+    close = nearest(word, words)
+    return f"; did you mean {close}?" if close else "."
 
 
 def _show(wanted: object) -> str:

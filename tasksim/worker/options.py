@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ import celery.apps.beat
 import celery.apps.worker
 
 from tasksim.errors import UsageError
+from tasksim.nearest import nearest
 from tasksim.worker import settings
 
 #: Arguments of `Hosts.start_worker` that are not the worker's.
@@ -72,6 +72,6 @@ def check_beat(app: Any, given: Mapping[str, Any]) -> None:
 def _check_known(who: str, options: Mapping[str, Any], known: Collection[str], settings_go: str) -> None:
     unknown = [name for name in options if name not in known]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], known, n=1)
-        meant = f"did you mean {close[0]!r}? " if close else f"settings go into {settings_go}. "
+        close = nearest(unknown[0], known)
+        meant = f"did you mean {close!r}? " if close else f"settings go into {settings_go}. "
         raise UsageError(f"no {who} has the option {unknown[0]!r}; {meant}Options: {', '.join(sorted(known))}")

@@ -13,7 +13,7 @@ from kombu.serialization import registry
 
 from tasksim.broker.servers import AmqpServers
 from tasksim.events import DeadLettered, Event, Fault, MessageExpired, Published, Queued
-from tasksim.message import Content, Message
+from tasksim.message import Content, Message, count_of, text_of
 
 __all__ = ["Publication", "Publications"]
 
@@ -79,9 +79,8 @@ class Publication:
         self._told: Mapping[str, Any] = self.headers
         if "task" not in self.headers and "reply_to" in self.properties:
             self._told = self._read_first_protocol()
-        self.task: str | None = self._told.get("task")
-        self.id: str | None = self._told.get("id")
-        self.retries: int = self._told.get("retries") or 0
+        self.task, self.id = text_of(self._told.get("task")), text_of(self._told.get("id"))
+        self.retries = count_of(self._told.get("retries")) or 0
         self.priority: int = self.properties.get("priority") or 0
         self.eta, self.expires = _moment(self._told.get("eta")), _moment(self._told.get("expires"))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from celery.app.backends import by_url
 from celery.app.defaults import SETTING_KEYS
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.utils.url import maybe_sanitize_url, url_to_parts
@@ -14,13 +14,14 @@ from kombu.utils.url import maybe_sanitize_url, url_to_parts
 from tasksim.broker.amqp.management import bindings
 from tasksim.broker.amqp.vhost import VirtualHost
 from tasksim.errors import UnsupportedError, UsageError
+from tasksim.nearest import nearest
 from tasksim.patching.table import Row
 from tasksim.worker.world import World
 
 AMQP, REDIS = "amqp", "redis"
 _RULES = {
     "amqp": AMQP, "amqps": AMQP, "pyamqp": AMQP, "librabbitmq": AMQP, "memory": AMQP,
-    "redis": REDIS, "rediss": REDIS, "unix": REDIS, "redis+socket": REDIS, "sentinel": REDIS, "valkey": REDIS,
+    "redis": REDIS, "rediss": REDIS, "redis+socket": REDIS, "sentinel": REDIS,
 }  # fmt: skip
 #: Result stores on servers that are neither simulated nor a file.
 _STORES_ELSEWHERE = frozenset((
@@ -42,9 +43,9 @@ def plain_names(app: Any, changed: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in changed.items():
         own = prefix and name.startswith(prefix) and name[len(prefix) :].lower()
         key = own if own and own in SETTING_KEYS else name
-        near = [] if key in app.conf else difflib.get_close_matches(key, sorted(SETTING_KEYS), n=1, cutoff=0.8)
+        near = None if key in app.conf else nearest(key, SETTING_KEYS, likeness=0.8)
         if near:
-            raise UsageError(f"there is no setting {name!r}; did you mean {near[0]!r}?")
+            raise UsageError(f"there is no setting {name!r}; did you mean {near!r}?")
         plain[key] = value
     return plain
 
@@ -120,8 +121,11 @@ def check_store(app: Any, changed: Mapping[str, Any], allowed: Iterable[str]) ->
 
     Raises:
         UnsupportedError: a store on a server that is not simulated.
+        UsageError: a word that names no store.
     """
     named = str(changed.get("result_backend", app.conf.result_backend) or "")
+    if named and "://" not in named:
+        _find_store(app, named)
     kind, _, rest = named.partition("://")[0].partition("+")
     if kind == "cache":
         kind = rest or str(changed.get("cache_backend", app.conf.cache_backend) or "").partition("://")[0]
@@ -131,6 +135,16 @@ def check_store(app: Any, changed: Mapping[str, Any], allowed: Iterable[str]) ->
             'Simulation(app, backend="redis://"), or backend="cache+memory://". To use a real one, allow its host: '
             'Simulation(app, allow=["HOST:PORT"])'
         )
+
+
+def _find_store(app: Any, named: str) -> None:
+    try:
+        by_url(named, app.loader)
+    except ImportError as exc:
+        raise UsageError(
+            f"the result store {named!r} is neither a kind of store nor a class that can be imported ({exc}); "
+            "write redis://HOST:PORT/NUMBER, rpc:// or cache+memory://"
+        ) from exc
 
 
 def chatter(app: Any) -> frozenset[str]:
@@ -155,7 +169,7 @@ def store_address(app: Any, changed: Mapping[str, Any]) -> tuple[str, int] | str
     url = "" if app is None else str(changed.get("result_backend", app.conf.result_backend) or "")
     if url.startswith(("rpc", "amqp")):
         return AMQP
-    if not url.startswith(("redis", "rediss", "sentinel", "valkey")):
+    if not url.startswith(("redis", "sentinel")):
         return None
     masters = sentinel_masters(app, changed)
     parts = url_to_parts(url.split(";")[0])

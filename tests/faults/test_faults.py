@@ -378,6 +378,7 @@ def test_a_clock_jumps_by_whole_seconds_of_any_type() -> None:
         (lambda sim: sim.kill(worker="w1", at=timedelta(seconds=3)), "sim.now + timedelta"),
         (lambda sim: sim.stop(worker="w1", at="3"), "stop warm(at='3'): give a number of seconds since the start"),
         (lambda sim: sim.cut(worker="w1", at=inf), "would never come"),
+        (lambda sim: sim.kill(worker="w1", at=-1), "before it only the workers start"),
         (lambda sim: sim.freeze(worker="w1", at=nan), "freeze(at=nan)"),
         (lambda sim: sim.kill(worker="w1", when="Started"), 'give a pattern, sim.on("Started")'),
         (lambda sim: sim.kill(worker="w1", when=Started), 'give a pattern, sim.on("Started")'),
@@ -464,7 +465,7 @@ def test_time_passes_in_one_direction() -> None:
     with Simulation(make_app()) as sim:
         with pytest.raises(UsageError, match="one direction"):
             sim.advance(-5)
-        with pytest.raises(UsageError, match="counted from the start"):
+        with pytest.raises(UsageError, match="seconds since the start"):
             sim.run(until=-1)
 
 

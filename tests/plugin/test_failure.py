@@ -282,6 +282,10 @@ def test_on_a_ci_server_the_summary_repeats_the_replay_line(run, pytester, monke
     ("url", "words"),
     [
         ("kafka://host", "UnsupportedError: the broker kafka:// is not simulated; give one whose rules come closest*"),
+        (
+            "valkey://host",
+            "UnsupportedError: the broker valkey:// is not simulated; give one whose rules come closest*",
+        ),
         ("amqp//me:secret@host", "UsageError: the broker URL 'amqp//*@host' names no transport; write amqp://USER*"),
     ],
 )

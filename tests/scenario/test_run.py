@@ -338,6 +338,7 @@ UNFIT = {
     "another broker": (HEAD + "broker: sqs://", 3, "in a scenario: `broker: amqp://` or `broker: redis://`"),
     "another broker in the settings": (HEAD + "seed: 1\nsettings: {broker_url: sqs://}", 4, "the broker sqs:// is not"),
     "another store": (HEAD + "backend: mongodb://", 3, "the result store mongodb is not simulated"),
+    "no store": (HEAD + "backend: localhost", 3, "the result store 'localhost' is neither a kind of store nor a class"),
     "evict on RabbitMQ": (
         HEAD + "faults:\n  - {slow: 1s, at: 1}\n  - {evict: 1, at: 1}",
         5,

@@ -82,8 +82,9 @@ def test_the_last_lines_say_how_many_came_before() -> None:
     ]
     assert timeline(LIFE, last=8).startswith("... 1 earlier event\n")
     assert timeline(LIFE, last=9) == timeline(LIFE)
-    with pytest.raises(UsageError, match="last=-1"):
-        timeline(LIFE, last=-1)
+    for wrong in (-1, 2.0):
+        with pytest.raises(UsageError, match=f"last={wrong}: give how many"):
+            timeline(LIFE, last=wrong)  # type: ignore[arg-type]
 
 
 def test_a_timeline_of_nothing_says_so() -> None:

@@ -193,7 +193,7 @@ from tasksim.report import last_events, summary, timeline
 from tasksim.trace import Trace, first_difference
 trace = Trace.load({str(saved)!r})
 timeline(trace), summary(trace), last_events(trace), trace.of("a"), trace.digest(), first_difference(trace, trace)
-ours = {{"tasksim", "tasksim.errors", "tasksim.events"}}
+ours = {{"tasksim", "tasksim.errors", "tasksim.events", "tasksim.nearest"}}
 strangers = [
     name
     for name in sys.modules
