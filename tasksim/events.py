@@ -70,7 +70,7 @@ class Queued(_OfMessage):
 
 @dataclass(slots=True)
 class Dropped(_OfMessage):
-    """A message was lost for good: unroutable, or its queue was purged or deleted, or the server restarted."""
+    """A message was lost: unroutable, its queue purged or deleted, its server restarted; popped by who then ended."""
 
     queue: str | None
     reason: str

@@ -68,6 +68,16 @@ def _get(world: WatchedWorld) -> object:
     return _get
 
 
+def _append(world: WatchedWorld) -> object:
+    watch, original = world.redis_watch, _original(f"{_QOS}.append")
+
+    def append(qos: Any, message: Any, delivery_tag: str) -> None:
+        original(qos, message, delivery_tag)
+        watch.noted(delivery_tag)
+
+    return append
+
+
 def _ack(world: WatchedWorld) -> object:
     watch, original = world.redis_watch, _original(f"{_QOS}.ack")
 
@@ -148,6 +158,7 @@ ROWS = (
     _row(f"{_CHANNEL}._inplace_augment_message", _augment),
     _row("kombu.transport.redis:Transport._deliver", _deliver),
     _row(f"{_CHANNEL}._get", _get),
+    _row(f"{_QOS}.append", _append),
     _row(f"{_QOS}.ack", _ack),
     _row(f"{_QOS}.reject", _reject),
     _row(f"{_QOS}.restore_visible", _putting_back(f"{_QOS}.restore_visible", "visibility timeout")),

@@ -39,6 +39,8 @@ from tasksim.network.redis import RedisServer, RedisServers
 
 __all__ = ["RedisWatch"]
 
+#: Why a message is gone that was popped and was on its way into the hash of unacknowledged ones.
+UNNOTED = "popped and never noted"
 _TAG = b'"delivery_tag": "'
 
 
@@ -126,7 +128,7 @@ class RedisWatch:
         self._servers = servers
         self._known: dict[str, _Known] = {}
         self._spellings: dict[tuple[str, str], None] = {("", "\x06\x16"): None}  # prefixes and separators
-        self._in_hand: dict[Process, int] = {}
+        self._in_hand: dict[Process, list[str]] = {}  # tags of what was popped and is put down nowhere yet
         self._held: dict[tuple[Process, str], deque[tuple[int, str]]] = {}
         self._reasons: dict[Process, str] = {}
         self._consumers: dict[Any, _Consumer] = {}
@@ -135,6 +137,7 @@ class RedisWatch:
         servers.hooks.pushed = self._pushed
         servers.hooks.gone = self._gone
         servers.hooks.replaced = self._replaced
+        servers.hooks.died = self._lose
 
     # --- what clients do
 
@@ -182,19 +185,43 @@ class RedisWatch:
         else:
             self.record_often(Delivered(self._now(), process.name, *what, *window))
 
-    def in_hand(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def in_hand(self, function: Callable[..., Any], transport: Any, message: Any, queue: str) -> Any:
         """A message that was popped is in no server until its consumer has put it down as unacknowledged.
 
         That may take a while: it may need a new connection for it, and a sentinel that tells where to.
         """
-        process, hands = self._kernel.current, self._in_hand
-        hands[process] = hands.get(process, 0) + 1
+        process, tag = self._kernel.current, message["properties"]["delivery_tag"]
+        self._in_hand.setdefault(process, []).append(tag)
         try:
-            return function(*arguments)
+            return function(transport, message, queue)
+        except Exception:
+            if tag in self._in_hand.get(process, ()):
+                self._lose(process)
+            raise
         finally:
-            hands[process] -= 1
-            if not hands[process]:
-                del hands[process]
+            self.noted(tag)
+
+    def noted(self, tag: str) -> None:
+        """The running process has put it down as unacknowledged, or needs not."""
+        process = self._kernel.current
+        hand = self._in_hand.get(process)
+        if hand is not None and tag in hand:
+            hand.remove(tag)
+            if not hand:
+                del self._in_hand[process]
+
+    def _lose(self, process: Process) -> None:
+        """A process has ended or failed with messages in its hand: they are lost unless a server knows of them."""
+        tags = self._in_hand.pop(process, None)
+        if not tags:
+            return
+        hashes = [server.store.hashes(number) for server in self._servers.all() for number in server.databases()]
+        known_there = {self._find(value) for held in hashes for values in held.values() for value in values}
+        for tag in tags:
+            known = self._known[tag]
+            if known not in known_there and (process, tag) in self._held:
+                del self._held[process, tag]
+                self._record(Dropped(self._now(), "broker", known.number, known.queue, UNNOTED, known.task_id))
 
     def _window(self, channel: Any) -> tuple[int, int]:
         """The channel's number, and how many unacknowledged deliveries it may hold."""

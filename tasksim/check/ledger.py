@@ -149,6 +149,7 @@ class Ledger:
         life = places.get(queue or "") or places.get("")
         if life is not None:
             life.ready, life.end = False, event
+            life.out.clear()
 
     # --- runs
 

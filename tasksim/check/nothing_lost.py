@@ -14,6 +14,8 @@ __all__ = ["NOTHING_LOST"]
 _NAME = "nothing_lost"
 #: Reasons of `Dropped` that nobody asked for; the others (a purge, a limit of the queue) somebody did.
 _UNASKED = ("unroutable", "server restarted", "failover", "evicted")
+#: Reasons of what was on its way from a list to a consumer that ended.
+_POPPED = ("popped and never read", "popped and never noted")
 
 
 def _search(events: Sequence[e.Event]) -> Iterator[Finding]:
@@ -24,7 +26,11 @@ def _search(events: Sequence[e.Event]) -> Iterator[Finding]:
                 incident = "I33" if life.published.exchange else None
                 yield _finding(life, "was published and put into no queue", "S41", incident)
         elif isinstance(life.end, e.Dropped):
-            if life.end.reason in _UNASKED:
+            if any(run.complete or run.state is None for run in life.runs):
+                continue  # it was with a worker meanwhile
+            if life.end.reason in _POPPED:
+                yield _finding(life, f"was {life.end.reason}: its consumer, or the connection, ended", "S39", "I31")
+            elif life.end.reason in _UNASKED:
                 yield _finding(life, f"was dropped by the broker: {life.end.reason}", "S41", None)
         elif isinstance(life.end, e.Acked | e.Rejected) and _consumed(life, ledger):
             yield from _settled(life, ledger)
@@ -117,7 +123,7 @@ def _finding(life: Life, sentence: str, law: str, incident: str | None, *more: e
 NOTHING_LOST = Invariant(
     _NAME,
     "each message of a task waits in a queue or with a worker, or its task came to an end of its own",
-    ("S1", "S2", "S3", "S7", "S10", "S20", "S41", "S42", "S43"),
+    ("S1", "S2", "S3", "S7", "S10", "S20", "S39", "S41", "S42", "S43"),
     (
         "it has expired (S32), or was revoked (S6, S19)",
         "it passed its hard time limit: killed as asked for (S18)",
@@ -125,6 +131,6 @@ NOTHING_LOST = Invariant(
         "Reject(requeue=False), a failure that rejects, a dead letter: asked for (S4, S5)",
         "a purge, a deleted queue, a queue's own limit: asked for",
     ),
-    ("I6", "I7", "I33", "I58", "I59", "I69", "I73"),
+    ("I6", "I7", "I31", "I33", "I58", "I59", "I69", "I73"),
     _search,
 )

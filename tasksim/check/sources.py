@@ -64,6 +64,7 @@ INCIDENTS: dict[str, tuple[str, str]] = {
     "I10": ("Reject(requeue=True) is a loop at full speed", "#2012"),
     "I11": ("task_acks_on_timeout=False repeats a timed-out task without limit", "#9596"),
     "I28": ("a lost connection delivers a running late-ack task again", "#6951"),
+    "I31": ("Redis: a message popped and not yet recorded is gone", "#4354, kombu #305"),
     "I33": ("Redis: without a binding a message for a named exchange is dropped without an error", "kombu #1063"),
     "I34": ("retry_backoff above retry_backoff_max: every delay is the maximum at most", "hypothesis/lms PR #5511"),
     "I35": ("self.retry() ignores retry_backoff and waits default_retry_delay", "packit-service PR #1632"),

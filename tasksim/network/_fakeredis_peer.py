@@ -23,7 +23,7 @@ from tasksim.network._fakeredis import Store
 from tasksim.network._fakeredis_admin import NO_MULTI
 from tasksim.network._fakeredis_memory import OOM
 from tasksim.network._fakeredis_mended import Mended, in_servers_words
-from tasksim.network._parts import Blocked
+from tasksim.network._parts import UNREAD, Blocked
 from tasksim.network._resp import Commands, ProtocolError, encode, encode_as, error, push, status
 
 __all__ = ["Peer"]
@@ -65,6 +65,9 @@ class Peer(Mended):
         self._reply, self._drop, self._owner = reply, drop, owner
         self._commands = Commands()
         self._out: list[bytes] = []
+        #: What was popped for the client since it has sent anything: key and value.
+        self._popped: list[tuple[bytes, bytes]] = []
+        self._hooks = store.hooks
         self._running = self._late = False
         self.version = store.version
         #: Commands that were used before, by their first word as it was sent: the name, the method, the signature.
@@ -76,6 +79,7 @@ class Peer(Mended):
 
     def receive(self, data: bytes) -> None:
         """Bytes have arrived."""
+        self._popped.clear()  # who asks again has read what was answered
         if self._server is not None:
             self._commands.feed(data)
             self._go_on()
@@ -254,6 +258,31 @@ class Peer(Mended):
         length: int = super().rpush(key, *values)
         self._server.hooks.pushed(self._owner, key.key, values)
         return length
+
+    def _bpop_pass(self, keys: list[bytes], op: Callable[[list[bytes]], bytes], first_pass: bool) -> Any:
+        found = super()._bpop_pass(keys, op, first_pass)
+        if found is not None:
+            self._popped.append((found[0], found[1]))
+        return found
+
+    def rpop(self, key: CommandItem, *args: bytes) -> Any:
+        """RPOP."""
+        return self._note_popped(key.key, super().rpop(key, *args))
+
+    def lpop(self, key: CommandItem, *args: bytes) -> Any:
+        """LPOP."""
+        return self._note_popped(key.key, super().lpop(key, *args))
+
+    def _note_popped(self, key: bytes, found: Any) -> Any:
+        values = [found] if isinstance(found, bytes) else found or ()
+        self._popped += [(key, value) for value in values]
+        return found
+
+    def unread(self) -> None:
+        """Nobody has read the last answer: what was popped for it is nowhere."""
+        popped, self._popped = self._popped, []
+        for key, value in popped:
+            self._hooks.gone([value], key, UNREAD)
 
     def del_(self, *keys: CommandItem) -> int:
         """DEL."""

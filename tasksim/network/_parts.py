@@ -11,6 +11,9 @@ from tasksim.kernel.agenda import Entry
 from tasksim.kernel.choice import Stream
 from tasksim.kernel.process import Process
 
+#: Why a value is gone that was popped for a client and never read.
+UNREAD = "popped and never read"
+
 
 class OrderedSet(MutableSet[Any]):
     """A set in order of insertion: what is done for each member must not follow hashes or memory addresses."""
@@ -49,16 +52,18 @@ class Hooks:
 
     Attributes:
         pushed: values were put into a list: (process of the client, key, values).
-        gone: values of a list were deleted unread: (values, key, why).
+        gone: values were deleted unread, or popped for a client that never read them: (values, key, why).
         replaced: all data was replaced: (what was there, what is there, why).
+        died: the process of a client has ended.
     """
 
-    __slots__ = ("gone", "pushed", "replaced")
+    __slots__ = ("died", "gone", "pushed", "replaced")
 
     def __init__(self) -> None:
         self.pushed: Callable[[Process, bytes, Iterable[bytes]], None] = lambda *_: None
         self.gone: Callable[[Iterable[bytes], bytes, str], None] = lambda *_: None
         self.replaced: Callable[[list[Held], list[Held], str], None] = lambda *_: None
+        self.died: Callable[[Process], None] = lambda _: None
 
 
 class NoLock:

@@ -30,6 +30,11 @@ class MethodFile(File):
         self.inbox: deque[Payload] = deque()
         self.ended = False
 
+    @property
+    def unread(self) -> bool:
+        """Methods are there that nobody has read."""
+        return bool(self.inbox)
+
     def feed(self, payload: Payload) -> None:
         """A method arrives."""
         self.inbox.append(payload)

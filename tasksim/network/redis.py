@@ -37,6 +37,12 @@ class _Connection:
     def lost(self, reason: str) -> None:
         """The client's end is gone."""
         self._end("process died" if reason == "closed" and self._wire.owner.dead else reason)
+        if self._wire.owner.dead:
+            self._server.hooks.died(self._wire.owner)
+
+    def unread(self) -> None:
+        """The client has not read the last answer."""
+        self._peer.unread()
 
     def drop(self, reason: str) -> None:
         """The server ends it."""

@@ -25,9 +25,19 @@ class ServerEnd(Protocol):
     def lost(self, reason: str) -> None:
         """The other side is gone."""
 
+    def unread(self) -> None:
+        """Of what it has sent the last was not read, and nobody will."""
+
 
 class ClientEnd(Protocol):
-    """What a client has."""
+    """What a client has.
+
+    Attributes:
+        unread: something has arrived and was not read yet.
+    """
+
+    @property
+    def unread(self) -> bool: ...
 
     def feed(self, payload: Any) -> None:
         """A payload has arrived."""
@@ -84,8 +94,14 @@ class _Direction:
         for payload in held or ():
             self.put(payload, latency_ns)
 
+    @property
+    def busy(self) -> bool:
+        """Something is on its way, or held."""
+        return bool(self.on_the_way or self.held)
+
     def clear(self) -> None:
         self.on_the_way.clear()
+        self.held = None if self.held is None else []
         self.arrive = lambda _: None
 
 
@@ -101,7 +117,7 @@ class Wire:
     def __init__(self, network: Network, server: Listener, client: ClientEnd, owner: Process, number: int) -> None:
         self._network, self.server, self._client = network, server, client
         self.owner, self.number = owner, number
-        self.open = True
+        self.open, self._missed = True, False
         self.down_ns = network.latency_ns + network.slow.get(server.name, 0)
         self._up, self._down = _Direction(network.kernel), _Direction(network.kernel)
         self._down.arrive = client.feed
@@ -129,11 +145,31 @@ class Wire:
                 down.put(payload, latency_ns)
             else:
                 down.arrive(payload)
+        else:
+            self._missed = True
 
     def close(self, reason: str = "closed") -> None:
-        """The client's end is closed: by itself, or because its process is gone."""
-        if self._end():
-            self._server_end.lost(reason)
+        """The client's end is closed: by itself, or because its process is gone. What it sent before still arrives."""
+        server_end, up, latency_ns = self._server_end, self._up, self._network.latency_ns
+        if self._client.unread or self._down.busy:
+            server_end.unread()
+        if self.open and (latency_ns or up.on_the_way or up.held is not None):
+            arrive = up.arrive
+
+            def last(payload: Any) -> None:
+                if payload is not self:
+                    arrive(payload)
+                    return
+                self._finish()
+                if self._missed:
+                    server_end.unread()
+                server_end.lost(reason)
+
+            self._down.clear()
+            up.arrive, self.open = last, False
+            up.put(self, latency_ns)
+        elif self._end():
+            server_end.lost(reason)
 
     def hang_up(self) -> None:
         """The server closes; what it sent before still arrives."""
@@ -158,6 +194,8 @@ class Wire:
 
     def cut(self, reason: str = "cut") -> None:
         """Both ends learn at once that the connection is lost, and what is on the way is lost with it."""
+        if self._down.busy:
+            self._server_end.unread()
         if self._end():
             self._server_end.lost(reason)
             self._client.hang_up()

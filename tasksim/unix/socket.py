@@ -40,6 +40,11 @@ class StreamFile(File):
         self.buffer = bytearray()
         self.ended = False
 
+    @property
+    def unread(self) -> bool:
+        """Bytes are there that nobody has read."""
+        return bool(self.buffer)
+
     def feed(self, payload: bytes) -> None:
         """Bytes arrive."""
         self.buffer += payload

@@ -86,6 +86,21 @@ def test_a_message_that_the_broker_drops_is_lost_unless_somebody_asked_for_it(re
     assert bool(check_trace([PUBLISHED, QUEUED, dropped], "nothing_lost")) == lost
 
 
+@pytest.mark.parametrize("taken", [[], [DELIVERED]])
+def test_a_message_that_redis_popped_for_nobody_is_lost(taken: list[Event]) -> None:
+    reason = f"popped and never {'noted' if taken else 'read'}"
+    finding = one([PUBLISHED, QUEUED, *taken, Dropped(1.0, "broker", 1, "celery", reason, "a")], "nothing_lost")
+    assert (finding.law, finding.incident) == ("S39", "I31")
+
+
+def test_a_message_whose_task_a_worker_runs_is_not_lost_with_its_queue() -> None:
+    gone = Dropped(1.0, "broker", 1, "celery", "server restarted", "a")
+    begun = [BOOT, PUBLISHED, QUEUED, DELIVERED, RECEIVED, ACCEPTED, STARTED]
+    assert check_trace([*begun, gone], "nothing_lost") == []
+    assert check_trace([*begun, gone, FINISHED], "nothing_lost") == []
+    assert len(check_trace([*begun[:4], gone], "nothing_lost")) == 1
+
+
 def test_a_message_whose_time_to_live_ends_is_not_lost() -> None:
     assert check_trace([PUBLISHED, QUEUED, MessageExpired(1.0, "broker", 1, "celery", "a")]) == []
 

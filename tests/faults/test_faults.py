@@ -15,7 +15,7 @@ from kombu import Queue
 
 from tasksim import PlannedFault, Simulation
 from tasksim.errors import FaultNeverHappened, UsageError
-from tasksim.events import Started
+from tasksim.events import Acked, Delivered, Redelivered, Requeued, Started
 from tests.scene import AMQP, BROKERS, REDIS, make_app, sleeper
 
 SEEDS = range(4)
@@ -255,6 +255,39 @@ def test_a_frozen_worker_hears_nothing_until_it_is_thawed() -> None:
         sim.thaw(worker="w1", at=30)
         sim.run()
         assert sim.trace.of(result).starts == [near(30, abs=0.01)]
+
+
+def test_what_a_worker_sent_before_it_was_killed_arrives() -> None:
+    app = make_app(task_acks_late=True)
+    task = sleeper(app)
+
+    def acked(killed_at: float | None) -> float:
+        with Simulation(app, workers=2) as sim:
+            sim.latency = 0.25
+            task.delay(1)
+            if killed_at is not None:
+                sim.run(until=killed_at)
+                [taken] = sim.trace.where(Delivered)
+                sim.kill(worker=taken.process)
+            sim.run()
+            assert sim.trace.where(Redelivered) == []
+            [ack] = sim.trace.where(Acked)
+            return ack.time
+
+    arrives = acked(None)
+    assert acked(arrives - 0.125) == arrives
+
+
+def test_rabbitmq_learns_only_by_its_heartbeat_of_a_worker_that_dies_behind_a_dead_network() -> None:
+    app = make_app(task_acks_late=True, broker_heartbeat=10)
+    task = sleeper(app)
+    with Simulation(app) as sim:
+        task.delay(60)
+        sim.freeze(worker="w1", at=5)
+        sim.kill(worker="w1", at=6)
+        sim.run(until=60)
+        [back] = sim.trace.where(Requeued)
+        assert 20 < back.time < 40
 
 
 @both

@@ -133,6 +133,68 @@ def test_equal_messages_are_restored_newest_first_whatever_their_tags(world: Kom
     assert [event.task_id for event in world.seen(Requeued)] == ["id-d", "id-c", "id-b", "id-a"]
 
 
+@pytest.mark.parametrize("latency", [0.0, 0.25])
+def test_a_message_that_was_popped_for_a_process_which_dies_unread_is_lost_and_told(
+    world: KombuWorld, latency: float
+) -> None:
+    world.network.latency = latency
+    victim = world.consume("w1", lambda message: message.ack())
+    world.sleep(10)
+    if latency:
+        world.process("client2", lambda: publish("a"))
+        while not world.seen(Queued) or world.server.lengths():
+            world.sleep(latency / 4)  # the answer is on its way
+    else:
+        publish("a")  # the answer has arrived
+    world.kill(victim)
+    world.sleep(30)
+    assert [event.split()[0] for event in world.messages()] == ["Published", "Queued", "Dropped"]
+    assert [event.reason for event in world.seen(Dropped)] == ["popped and never read"]
+    assert world.redis_watch.waiting() == (0, 0)
+
+
+def test_a_message_that_was_read_and_not_noted_before_a_cut_is_lost_and_told(world: KombuWorld) -> None:
+    world.network.latency = 0.25
+    errors: list[str] = []
+
+    def works() -> None:
+        with kombu.Connection("redis://", transport_options=OPTIONS) as connection:
+            try:
+                with kombu.Consumer(connection.channel(), [kombu.Queue("celery")], on_message=lambda _: None):
+                    while True:
+                        with contextlib.suppress(TimeoutError):
+                            connection.drain_events(timeout=0.5)
+            except connection.connection_errors as exc:
+                errors.append(type(exc).__name__)
+
+    consumer = world.process("w1", works)
+    world.sleep(10)
+    world.process("client2", lambda: publish("a"))
+    while not world.seen(Delivered):
+        world.sleep(0.125)  # what puts it down as unacknowledged is on its way
+    for wire in world.network.of([consumer]):
+        wire.cut()
+    world.sleep(30)
+    assert errors
+    assert [event.split()[0] for event in world.messages()] == ["Published", "Queued", "Delivered", "Dropped"]
+    assert [event.reason for event in world.seen(Dropped)] == ["popped and never noted"]
+
+
+def test_what_a_process_sent_before_it_died_arrives(world: KombuWorld) -> None:
+    world.network.latency = 0.25
+    victim = world.consume("w1", lambda _: None)
+    world.sleep(10)
+    world.process("client2", lambda: publish("a"))
+    while not world.seen(Delivered):
+        world.sleep(0.125)
+    world.kill(victim)
+    world.sleep(0.5)
+    assert world.server.unacked() == 1
+    world.consume("w2", lambda message: message.ack())
+    world.sleep(30)
+    assert [event.split()[0] for event in world.messages()][2:] == ["Delivered", "Requeued", "Redelivered", "Acked"]
+
+
 def test_a_rejected_message_goes_back_or_away(world: KombuWorld) -> None:
     seen: list[str] = []
 

@@ -72,3 +72,6 @@ class AmqpEnd:
     def lost(self, reason: str) -> None:
         """The client's end is gone."""
         self.connection.lost(reason)
+
+    def unread(self) -> None:
+        """Nothing: what was delivered and not acknowledged goes back."""
