@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 
+import celery._state
 import pytest
 import shop
 from shop import gateway
@@ -414,8 +415,11 @@ def beside(tmp_path, request, monkeypatch):
         path.write_text(scenario.replace("MODULE", module))
         return path, module
 
+    before = set(celery._state._get_active_apps())
     yield write
     monkeypatch.delitem(sys.modules, module, raising=False)
+    for app in set(celery._state._get_active_apps()) - before:  # a shared task of a later test would ask its settings
+        celery._state._deregister_app(app)
 
 
 @pytest.mark.parametrize(("source", "message"), BROKEN.values(), ids=BROKEN)
