@@ -10,6 +10,13 @@ from packaging.version import Version
 
 from tests.laws.worlds import Setup, Turn
 
+
+def since(release: str, values: list[Any]) -> st.SearchStrategy[Any]:
+    """One of these values, the last of which Celery knows from this release on only."""
+    known = Version(importlib.metadata.version("celery")) >= Version(release)
+    return st.sampled_from(values if known else values[:-1])
+
+
 #: From kombu 5.7 on it knows that the prefetch is fixed on RabbitMQ 4.
 rabbits = st.sampled_from(
     ["3.13", "4.1"] if Version(importlib.metadata.version("kombu")) >= Version("5.7") else ["3.13"]

@@ -336,3 +336,17 @@ def law_s41_publishing_is_tried_four_times_in_0_6_seconds(setup: Setup, back: fl
         world.run()
         same(len(world.begins("t1")), int(back < 0.6), "runs")
         history.all_settled(world)
+
+
+@law("S36", setup=draw.setups(workers=1, slots=1, late=True, prefetch=st.integers(1, 3)), more=st.integers(0, 2),
+     over=st.integers(1, 4), examples=12, since="5.6")  # fmt: skip
+def law_s36_the_room_that_eta_tasks_make_has_the_limit_that_is_set(setup: Setup, more: int, over: int) -> None:
+    limit = setup.prefetch + more
+    with World(setup, options={"rabbitmq": "3.13"}, worker_eta_task_limit=limit) as world:
+        task = world.task()
+        for _ in range(limit + over):
+            world.call(task, countdown=20.25)
+        world.sim.run(until=15.0)
+        same(world.left(), (over, limit), "ready and unacked")
+        world.run()
+        history.all_settled(world)

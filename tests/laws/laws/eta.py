@@ -151,3 +151,42 @@ def law_s32_what_expires_in_its_queue_is_dropped_by_rabbitmq_and_revoked_by_a_wo
         same(len(world.trace.where(Expired)), int(not lives and not rabbit))
         same(len(world.trace.where(Revoked)), 0)
         history.all_settled(world)
+
+
+@law("S32", setup=draw.setups(workers=0), given=st.sampled_from([None, None, 9.25]), up=st.sampled_from([5.0, 30.0]),
+     examples=15)  # fmt: skip
+def law_s32_a_task_has_an_expiry_of_its_own_and_a_calls_goes_before_it(
+    setup: Setup, given: float | None, up: float
+) -> None:
+    with World(setup) as world:
+        task = world.task(expires=2.25)
+        world.call(task, **({} if given is None else {"expires": given}))
+        world.sim.start_worker("w1", at=up)
+        world.run()
+        lives = given is not None and up < given - 2.0  # a worker needs a second or so to start
+        same(len(world.begins("t1")), int(lives), "runs")
+        if setup.broker == "amqp" and not lives:
+            same([event.time for event in world.trace.where(MessageExpired)], [given or 2.25], "expired in its queue")
+        history.all_settled(world)
+
+
+@law("S29", setup=draw.setups(broker="amqp"), kind=st.sampled_from(["countdown", "eta", "retry"]),
+     when=st.sampled_from([3, 17, 400]), part=st.sampled_from([0.0, 0.25]), examples=15)  # fmt: skip
+def law_s29_where_the_broker_delays_a_task_it_starts_when_it_is_due(
+    setup: Setup, kind: str, when: int, part: float
+) -> None:
+    # RabbitMQ holds it for whole seconds (native delayed delivery), the worker for the rest.
+    quorum = {"task_default_queue_type": "quorum", "task_default_exchange_type": "topic"}
+    with World(setup, **quorum) as world:
+        task = world.task()
+        world.sim.run(until=1.0)
+        if kind == "retry":
+            world.call(task, Turn("retry", 1.0, (("countdown", when + part),)), Turn())
+        elif kind == "eta":
+            world.call(task, eta=instant(1.0 + when + part))
+        else:
+            world.call(task, countdown=when + part)
+        world.run()
+        due = 1.0 + when + part
+        same(world.starts("t1"), [1.0, round(due + 1.0, 2)] if kind == "retry" else [round(due, 2)], "starts")
+        history.all_settled(world)

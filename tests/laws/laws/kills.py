@@ -201,3 +201,30 @@ def law_s9_a_child_lost_after_success_was_stored_has_succeeded(
         same(history.states(world, "t1"), ["SUCCESS"])
         same(len(world.trace.where(Failed)) + len(world.trace.where(Rejected)), 0, "failures and rejections")
         history.all_settled(world)
+
+
+@law("S7", setup=draw.setups(workers=1, late=True), retry=draw.since("5.7", [False, True]), speaks_of=KILL, examples=10)
+def law_s7_what_settings_say_of_lost_processes_holds_for_each_task(setup: Setup, retry: bool) -> None:
+    setting = "task_retry_on_worker_lost" if retry else "task_reject_on_worker_lost"
+    with World(setup, **{setting: True}) as world:
+        world.call(world.task(default_retry_delay=7))
+        world.kill_children("t1", 1)
+        world.run()
+        same(history.states(world, "t1"), ["RETRY", "SUCCESS"] if retry else ["SUCCESS"])
+        settled = [word for word in history.mains(world, "t1") if word in ("ack", "reject", "requeue")]
+        same(settled, ["ack" if retry else "requeue", "ack"])
+        history.all_settled(world)
+
+
+@law("S2", setup=draw.setups(late=True, workers=1, slots=2), when=st.sampled_from([3.25, 5.25]),
+     first=st.integers(0, 1), speaks_of=REDELIVERY, examples=12)  # fmt: skip
+def law_s2_an_ack_settles_its_own_delivery_and_no_earlier_one(setup: Setup, when: float, first: int) -> None:
+    with World(setup, **VISIBLE) as world:
+        task = world.task()
+        for number in range(2):
+            world.call(task, Turn(seconds=20.0 if number == first else 2.0))
+        world.sim.kill(worker="w1", at=when)
+        world.sim.start_worker("w1", at=when + 1.0)
+        world.run()
+        same([len(world.begins(f"t{number + 1}")) for number in range(2)], [2 - first, 1 + first], "runs")
+        history.all_settled(world)

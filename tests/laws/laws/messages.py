@@ -212,3 +212,15 @@ def law_s24_the_body_of_a_chord_waits_for_the_last_runs_and_comes_once(setup: Se
             indices = [note.seen["group_index"] for note in world.begins(f"part{number}")]
             same(indices, [number] * (count + 1), "group_index")
         history.all_settled(world)
+
+
+@law("S24", setup=draw.setups(workers=1, broker="amqp"), delay=st.sampled_from([20, 60]), speaks_of=RETRY,
+     examples=8)  # fmt: skip
+def law_s24_a_retry_outlives_a_restart_of_the_broker_as_its_first_message_would(setup: Setup, delay: int) -> None:
+    with World(setup) as world:
+        world.call(world.task(), Turn("retry", options=(("countdown", delay),)), Turn())
+        world.sim.restart_broker(down=2.0, at=6.0)
+        world.run()
+        same(history.states(world, "t1"), ["RETRY", "SUCCESS"])
+        same(world.starts("t1"), [0.0, 1.0 + delay], "starts")
+        history.all_settled(world)

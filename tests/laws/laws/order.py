@@ -277,3 +277,32 @@ def law_s20_a_cold_shutdown_cancels_what_runs_and_publishes_nothing(
         same(history.states(world, over), [] if ignore_result else ["SUCCESS"], "what was over")
         same([name for name, told, _ in world.told if told == over][1:], ["on_success", "after_return"], "its hooks")
         history.all_settled(world)
+
+
+@law("S18", setup=alone, soft=st.booleans(), source=st.sampled_from(["call", "call", "task", "setting", "both"]),
+     examples=14)  # fmt: skip
+def law_s18_each_limit_counts_alone_wherever_it_is_given(setup: Setup, soft: bool, source: str) -> None:
+    name = "soft_time_limit" if soft else "time_limit"
+    settings = {f"task_{name}": 3} if source == "setting" else {}
+    with World(setup, **settings) as world:
+        own = {"task": {name: 3}, "both": {name: 30}}.get(source, {})
+        world.call(world.task(**own), Turn(seconds=9.0), **({name: 3} if source in ("call", "both") else {}))
+        world.run()
+        failed = world.trace.where(Failed)
+        same({event.exception for event in failed}, {"SoftTimeLimitExceeded" if soft else "TimeLimitExceeded"})
+        assert 2.99 <= failed[0].time <= 4.1, f"limit 3 noticed at {failed[0].time}"
+        history.all_settled(world)
+
+
+@law("S18", setup=draw.setups(workers=1, slots=1, late=False), soft=st.booleans(), cut=st.sampled_from([0.25, 2.25]),
+     examples=10, since="5.7")  # fmt: skip
+def law_s18_a_lost_connection_frees_no_task_from_its_limit(setup: Setup, soft: bool, cut: float) -> None:
+    with World(setup) as world:
+        task = world.task(**{"soft_time_limit" if soft else "time_limit": 12})
+        world.call(task, Turn(seconds=60.0))
+        world.sim.cut(worker="w1", server="broker", at=cut)
+        world.run()
+        failed = world.trace.where(Failed)
+        same({event.exception for event in failed}, {"SoftTimeLimitExceeded" if soft else "TimeLimitExceeded"})
+        assert 11.99 <= failed[0].time <= 13.1, f"limit 12 noticed at {failed[0].time}"
+        history.all_settled(world)
