@@ -7,7 +7,8 @@ or unacknowledged, hosts whether somebody boots, stops or has lost the broker, t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tasksim import events
@@ -17,6 +18,7 @@ from tasksim.errors import NothingLeftToDo, PoolDeadlock, Spinning, Stuck
 from tasksim.events import Disconnected, Event, Finished, Redelivered, Scheduled, Started
 from tasksim.kernel.loop import SECOND
 from tasksim.kernel.process import Process
+from tasksim.renewal import Renewal
 from tasksim.worker.host import BOOTING, STOPPING, UP
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class Progress:
         self._deadlock, self._stands_since = Deadlock(world), -1
         self._handings: dict[int, list[int]] = {}
         self._second = -1
+        self._renewal: Renewal | None = None
         self._kernel.before_advance = self._before_advance
         world.trace.subscribe(Disconnected, self._disconnected)
         world.trace.subscribe(Redelivered, self._count_redelivery)
@@ -94,7 +97,18 @@ class Progress:
         world.trace.subscribe(events.WorkerDown, self._worker_ended)
         for kind in (events.Failed, events.Revoked):
             world.trace.subscribe(kind, self._ended_in_worker)
+        world.trace.subscribe(events.Failed, world.garbage.failed)
+        world.trace.subscribe(events.Retried, world.garbage.failed)
         world.hosts.on_loss = self._lost_with_process
+
+    @contextlib.contextmanager
+    def without_end(self) -> Iterator[None]:
+        """The test waits for the end of all work, however long that takes: work that renews itself is told."""
+        self._renewal = Renewal(self._world.trace, self._limits.repeats)
+        try:
+            yield
+        finally:
+            self._renewal = None
 
     # --- idle
 
@@ -200,6 +214,13 @@ class Progress:
 
     def _look(self, due_ns: int) -> None:
         kernel = self._kernel
+        found = None if self._renewal is None else self._renewal.look()
+        if found is not None:
+            raise Stuck(
+                f"the test waits for the end of all work, and there is none in sight: {found}. Remedies: "
+                "sim.run(until=...) or sim.run(limit=...) where that is meant (with mode='broker', if a call waits), a "
+                "limit for the task (max_retries), or Limits(repeats=...) if it comes to an end later"
+            )
         if self._world.joins:
             self._look_for_deadlock()
         count = len(self._world.trace)

@@ -14,6 +14,8 @@ class Limits:
         stuck: virtual seconds without an event while work is left (`Stuck`).
         steps: steps within one virtual second (`Spinning`).
         deliveries: deliveries of one message within one virtual second (`Spinning`).
+        repeats: while the test waits for the end of all work without a limit (`run()`, a call in eager mode): how often
+            one message may be delivered again, one task retried, and how many tasks may each call the next (`Stuck`).
         block: real seconds that one step may take (`BlockedForReal`).
     """
 
@@ -21,4 +23,5 @@ class Limits:
     stuck: float = 14400.0
     steps: int = 2_000_000
     deliveries: int = 1000
+    repeats: int = 2000
     block: float = 30.0

@@ -259,9 +259,10 @@ class Simulation(Processes, Patterns, Faults, Publishing):
         """Eager mode: until these tasks have come to an end, or nothing is left that could bring one about."""
         ends, progress = self._world.ends, self._progress
         assert ends is not None
-        self._wait(
-            lambda: ends.have_come(task_ids) or (progress.is_idle() and progress._rest_lasts()), None, at_once=False
-        )
+        with progress.without_end():
+            self._wait(
+                lambda: ends.have_come(task_ids) or (progress.is_idle() and progress._rest_lasts()), None, at_once=False
+            )
 
     @property
     def rules(self) -> Rules:

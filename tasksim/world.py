@@ -113,7 +113,7 @@ class World:
         self.task_classes = TaskClasses(self.kernel, self.patches)
         self._environment, self._folder = dict(os.environ), os.getcwd()
         self._streams = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr")}
-        self._collecting, self._garbage = gc.isenabled(), Garbage(self.kernel)
+        self._collecting, self.garbage = gc.isenabled(), Garbage(self.kernel)
         self.open = True
         _open.append(self)
         try:
@@ -191,7 +191,7 @@ class World:
             worker_app.import_modules(self.app)
         rows = self._rows()
         gc.disable()  # finalizers act in whichever process is running
-        self._garbage.watch()
+        self.garbage.watch()
         state.add_cells(kernel.cells, self.patches)
         if self.app is None:
             in_process.add_cells(kernel.cells)
@@ -288,7 +288,7 @@ class World:
         _open.remove(self)
         with contextlib.ExitStack() as steps:  # the last first
             steps.callback(gc.enable if self._collecting else gc.disable)
-            steps.callback(self._garbage.leave)
+            steps.callback(self.garbage.leave)
             if self._directory is not None:
                 steps.callback(self._directory.cleanup)
             steps.callback(self._let_go)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import decimal
 import sys
 import threading
 from collections import Counter, defaultdict, deque
@@ -36,13 +37,24 @@ _STATE = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset, deque
 
 def visible(modules: set[str]) -> dict[str, Any]:
     """By name: the context variables, and the attributes of thread-locals in these modules and their packages."""
-    found: dict[str, Any] = {f"context variable {var.name}": value for var, value in contextvars.copy_context().items()}
+    found: dict[str, Any] = {}
+    for var, value in contextvars.copy_context().items():
+        seen = _rules(value) if isinstance(value, decimal.Context) else value
+        if not isinstance(value, decimal.Context) or seen != _rules(decimal.DefaultContext):
+            found[f"context variable {var.name}"] = seen
     for module in modules_around(modules):
         for name, value in list(vars(module).items()):
             if isinstance(value, threading.local):
                 for attribute, inner in vars(value).items():
                     found[f"thread-local {module.__name__}.{name}.{attribute}"] = inner
     return found
+
+
+def _rules(context: decimal.Context) -> str:
+    """How decimals are computed. Each first use makes a context, as the default has it; its flags are what happened."""
+    plain = context.copy()
+    plain.clear_flags()
+    return repr(plain)
 
 
 def _names(code: CodeType) -> Iterator[str]:

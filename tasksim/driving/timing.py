@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -68,15 +69,17 @@ class Timing(Running):
                 "left: let the test itself call it, or give run(until=...)"
             )
         deadline_ns = None if limit is None else self._kernel.due_ns(limit)
-        self._progress.until_idle = True
+        progress = self._progress
+        progress.until_idle = True
         try:
-            while self._progress.until_idle:
-                woken = self._kernel.park(deadline_ns, "the end of all work")
-                if not woken and self._progress.until_idle:
-                    left = self._progress.left()
-                    raise Stuck(f"run(limit={limit:g}): work is left after {limit:g} virtual seconds:\n{left}")
+            with progress.without_end() if limit is None else contextlib.nullcontext():
+                while progress.until_idle:
+                    woken = self._kernel.park(deadline_ns, "the end of all work")
+                    if not woken and progress.until_idle:
+                        left = progress.left()
+                        raise Stuck(f"run(limit={limit:g}): work is left after {limit:g} virtual seconds:\n{left}")
         finally:
-            self._progress.until_idle = False
+            progress.until_idle = False
 
     def _park_until(self, due_ns: int) -> None:
         while self._kernel.now_ns < due_ns:

@@ -175,6 +175,13 @@ class Kernel:
             self.cells.switch(running, process)
             self.current = self.cells.running = process
 
+    def be_driver(self) -> None:
+        """For what is done on nobody's behalf: the driver is the running process until another thread goes on."""
+        self._enter(self.driver)
+        if self.driver.store is not self.store:
+            self.store = self.driver.store
+            self.stand(self.store)
+
     def _resume(self, thread: Any, value: object = True) -> None:
         process = getattr(thread, "process", None) or self.driver
         if process.dead:

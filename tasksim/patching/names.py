@@ -26,7 +26,9 @@ _WANTED: tuple[tuple[ModuleType, str], ...] = (
     (time, "sleep"), (random, "random"), (random, "getrandbits"), (random, "seed"), (random, "getstate"),
     (random, "setstate"), (random, "gauss"), (os, "urandom"), (os, "getpid"), (os, "getppid"),
     (os, "kill"), (os, "fork"), (signal, "signal"), (signal, "getsignal"), (threading, "get_ident"),
-    (threading, "Lock"), (threading, "RLock"), (queue, "SimpleQueue"),
+    (threading, "Lock"), (threading, "RLock"), (queue, "SimpleQueue"), (signal, "raise_signal"),
+    (signal, "pthread_kill"), (signal, "setitimer"), (signal, "getitimer"), (signal, "alarm"), (signal, "pause"),
+    (os, "abort"), (os, "killpg"),
 )  # fmt: skip
 #: The real functions, and which of the above each is, by id.
 _REAL: tuple[Any, ...] = tuple(getattr(module, name) for module, name in _WANTED)

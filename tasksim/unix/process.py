@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tasksim.kernel.agenda import Entry
 from tasksim.kernel.process import Process
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class UnixProcess(Process):
         forked: it is a child of its parent; otherwise a program that was started on its own.
         dies_with_parent: PR_SET_PDEATHSIG is set, as Celery's pool processes do.
         waiters: threads that wait for its end.
+        timer, interval_ns: ITIMER_REAL: its next SIGALRM, and after how long it comes again.
         at_exit: what a program does last, unless it is killed; a forked child does none of it.
     """
 
@@ -37,6 +39,8 @@ class UnixProcess(Process):
         self.waiters: dict[Any, None] = {}
         self.at_exit: list[Callable[[], object]] = []
         self.zombie = self.dies_with_parent = False
+        self.timer: Entry | None = None  # a child has none of its parent's (setitimer(2))
+        self.interval_ns = 0
         self.status: int | None = None
         for file in self.files.values():
             file.references += 1

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tasksim.errors import UnsupportedError
-from tasksim.kernel.loop import Kernel
+from tasksim.kernel.loop import SECOND, Kernel
 from tasksim.kernel.process import Thread, running_thread
 from tasksim.unix.process import Handler, UnixProcess
 
@@ -142,6 +142,72 @@ class Signals:
     def get_handler(self, number: int) -> Handler:
         """signal.getsignal."""
         return self._caller().handlers.get(number, signal.SIG_DFL)
+
+    # --- timers
+
+    def set_timer(self, which: int, seconds: float, interval: float = 0.0) -> tuple[float, float]:
+        """signal.setitimer: SIGALRM in so many seconds, and then at each interval; gives what was set before."""
+        if which != signal.ITIMER_REAL:
+            raise UnsupportedError(
+                "ITIMER_VIRTUAL and ITIMER_PROF count processor time, of which a simulated process uses none; "
+                "take signal.ITIMER_REAL, which counts virtual time"
+            )
+        if seconds < 0 or interval < 0:
+            raise signal.ItimerError(errno.EINVAL, "Invalid argument")
+        process, before = self._caller(), self.get_timer(which)
+        if process.timer is not None:
+            self.kernel.cancel(process.timer)
+            process.timer = None
+        if seconds:
+            process.interval_ns = self.kernel.due_ns(interval) - self.kernel.now_ns
+            process.timer = self.kernel.at(self.kernel.due_ns(seconds), self._ring, process)
+        return before
+
+    def get_timer(self, which: int) -> tuple[float, float]:
+        """signal.getitimer: seconds until the next SIGALRM, and the interval."""
+        process = self._caller()
+        if which != signal.ITIMER_REAL or process.timer is None:
+            return 0.0, 0.0
+        return (process.timer[0] - self.kernel.now_ns) / SECOND, process.interval_ns / SECOND
+
+    def alarm(self, seconds: int) -> int:
+        """signal.alarm: gives the seconds that were left, at least 1 if there was one."""
+        left, _ = self.set_timer(signal.ITIMER_REAL, int(seconds))
+        return max(1, round(left)) if left else 0
+
+    def _ring(self, process: UnixProcess) -> None:
+        process.timer = None
+        if process.dead:
+            return
+        if process.interval_ns:
+            process.timer = self.kernel.at(self.kernel.now_ns + process.interval_ns, self._ring, process)
+        self.kill(process.pid, signal.SIGALRM)
+
+    def pause(self) -> None:
+        """signal.pause: wait for a signal that has a handler."""
+        self.kernel.park(None, "a signal")
+
+    # --- to itself
+
+    def raise_signal(self, number: int) -> None:
+        """signal.raise_signal."""
+        self.kill(self._caller().pid, number)
+
+    def thread_kill(self, thread_id: int, number: int) -> None:
+        """signal.pthread_kill, to a thread of the running process; its handler runs in the main thread, as ever."""
+        del thread_id
+        self.kill(self._caller().pid, number)
+
+    def abort(self) -> None:
+        """os.abort: SIGABRT whose default action cannot be kept away."""
+        self.exit(self._caller(), signal.SIGABRT)
+
+    def kill_group(self, group: int, number: int) -> None:
+        """os.killpg: there are no process groups."""
+        raise UnsupportedError(
+            f"os.killpg({group}, {number}): simulated processes have no groups, and the real group is that of the "
+            "test; send the signal with os.kill to each process that is meant"
+        )
 
     def set_mask(self, how: int, numbers: Iterable[int]) -> set[int]:
         """signal.pthread_sigmask."""

@@ -21,6 +21,7 @@ import billiard.popen_fork
 import celery.concurrency.asynpool as asynpool
 import celery.concurrency.prefork  # noqa: F401 (a row's place)
 
+from tasksim.errors import UnsupportedError
 from tasksim.kernel.loop import FIRST_PID
 from tasksim.kernel.process import running_thread
 from tasksim.patching.table import Row
@@ -272,6 +273,11 @@ def _kill(world: World) -> object:
             unix.kill(pid, number)
         elif pid == driver.pid and unix.tell_test(number):
             pass
+        elif pid == driver.pid and number and world.kernel.current is not driver:
+            raise UnsupportedError(
+                f"{world.kernel.current.name} sends {signal.Signals(number).name} to the test's process (os.getppid() "
+                "of a worker's main process), which has no handler for it and would end"
+            )
         elif world.kernel.current is driver or pid == driver.pid or _is_real_child(pid):
             real(pid, number)
         else:
@@ -337,6 +343,14 @@ PROCESS_ROWS = (
     Row("signal:signal", "a task sets handlers of its own process, and only its main thread may", _set_handler),
     _inside(signal, "getsignal", lambda world: world.unix.get_handler),
     _inside(signal, "pthread_sigmask", lambda world: world.unix.set_mask),
+    _inside(signal, "raise_signal", lambda world: world.unix.raise_signal),
+    _inside(signal, "pthread_kill", lambda world: world.unix.thread_kill),
+    _inside(signal, "setitimer", lambda world: world.unix.set_timer),
+    _inside(signal, "getitimer", lambda world: world.unix.get_timer),
+    _inside(signal, "alarm", lambda world: world.unix.alarm),
+    _inside(signal, "pause", lambda world: world.unix.pause),
+    _inside(os, "abort", lambda world: world.unix.abort),
+    _inside(os, "killpg", lambda world: world.unix.kill_group),
     Row(
         "multiprocessing.util:Finalize.__call__.__defaults__",
         "what a pool does at its end, it does in a simulated process only",

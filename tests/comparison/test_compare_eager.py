@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import decimal
 import os
 import threading
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -405,3 +407,24 @@ def test_a_comparison_that_ends_with_an_error_leaves_nothing_behind() -> None:
     again = task(other, add)
     with Simulation(other):
         assert again.delay(1, 2).get() == 3
+
+
+def test_a_caller_that_has_computed_with_decimals_hides_nothing_from_its_task() -> None:
+    app = make_app()
+
+    def doubles(price: str) -> str:
+        return str(Decimal(price) * 2)
+
+    work = task(app, doubles)
+
+    def function() -> str:
+        result: str = work.delay(str(Decimal("1.1") + 1)).get()
+        return result
+
+    assert compare(app, function) == {}
+
+    def precisely() -> None:
+        with decimal.localcontext(prec=5):
+            work.delay("1.1").get()
+
+    assert "decimal_context" in str(compare(app, precisely)["context"][0])

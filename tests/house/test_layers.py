@@ -28,7 +28,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "broker": ("network", "patching", "unix", "kernel", "errors", "events", "message"),
     "worker": ("nearest", "broker", "network", "patching", "unix", "kernel", "trace", "errors", "events", "message"),
     "deadlock": ("worker", "events"),
-    "idle": ("deadlock", "worker", "broker", "kernel", "errors", "events", "limits"),
+    "renewal": ("trace", "events"),
+    "idle": ("renewal", "deadlock", "worker", "broker", "kernel", "errors", "events", "limits"),
     "world": (
         "worker", "broker", "network", "patching", "unix", "kernel", "trace", "errors", "events", "message", "limits",
     ),

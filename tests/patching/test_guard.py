@@ -240,6 +240,10 @@ def keyboard() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+#: Inside a simulation the module's own is the simulated process'.
+REAL = [signal.raise_signal]
+
+
 @pytest.mark.usefixtures("keyboard")
 def test_an_interrupt_from_the_keyboard_in_the_middle_of_a_task_ends_the_test() -> None:
     app = make_app()
@@ -248,7 +252,7 @@ def test_an_interrupt_from_the_keyboard_in_the_middle_of_a_task_ends_the_test() 
     @app.task(shared=False, name="interrupted")
     def interrupted() -> None:
         try:
-            signal.raise_signal(signal.SIGINT)
+            REAL[0](signal.SIGINT)
             time.sleep(10)
         finally:
             seen.append("finally")
