@@ -31,6 +31,10 @@ def _packages(frame: Any) -> Iterator[str]:
         frame = frame.f_back
 
 
+#: Modules in which a thread waits for another one.
+_WAITING = frozenset(("threading", "queue", "concurrent.futures.thread", "concurrent.futures._base"))
+
+
 def remedy(frame: Any) -> str:
     """What to say of a step that blocks in this frame: nothing, if no such driver is at work."""
     for package in _packages(frame):
@@ -39,4 +43,9 @@ def remedy(frame: Any) -> str:
                 f" {package} cannot wait in virtual time, and what it waits for, a lock most likely, is held by a "
                 f"simulated process that cannot go on meanwhile: {CANNOT_PARK[package]}."
             )
+    if frame.f_globals.get("__name__") in _WAITING:
+        return (
+            " A lock, queue or executor that was made before the simulation waits for real: hold it in a global of a "
+            "task module, or make it when it is first needed."
+        )
     return ""

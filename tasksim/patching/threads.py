@@ -198,30 +198,76 @@ def _throw(world: Any) -> object:
     return throw
 
 
-# --- locks that a module holds
+# --- locks, and what is made of them, that a module holds
 
 
-def _fresh(threads: Threads, value: object) -> Callable[[Any], Any] | None:
-    """How to make the like of a lock, or None if it is none."""
+def _semaphore(one: Any) -> Any:
+    made = type(one)(getattr(one, "_initial_value", one._value))
+    made._value = one._value
+    return made
+
+
+def _event(one: threading.Event) -> threading.Event:
+    made = threading.Event()
+    if one.is_set():
+        made.set()
+    return made
+
+
+def _queue(one: Any) -> Any:
+    made = type(one)(one.maxsize)
+    made.queue, made.unfinished_tasks = type(one.queue)(one.queue), one.unfinished_tasks
+    return made
+
+
+def _executor(one: Any) -> concurrent.futures.ThreadPoolExecutor:
+    made = concurrent.futures.ThreadPoolExecutor(
+        one._max_workers, one._thread_name_prefix, one._initializer, one._initargs
+    )
+    made._shutdown = one._shutdown
+    return made
+
+
+#: How to make the like of what has exactly this type, as a fork leaves it to the child, without its threads.
+_LIKE: dict[type, Callable[[Any], Any]] = {
+    threading.Condition: lambda _: threading.Condition(),
+    threading.Event: _event,
+    threading.Semaphore: _semaphore,
+    threading.BoundedSemaphore: _semaphore,
+    threading.Barrier: lambda one: threading.Barrier(one._parties, one._action, one._timeout),
+    queue.Queue: _queue,
+    queue.LifoQueue: _queue,
+    queue.PriorityQueue: _queue,
+    concurrent.futures.ThreadPoolExecutor: _executor,
+}
+
+
+def _like(threads: Threads, value: object) -> Callable[[Any], Any] | None:
+    """How to make the like of a lock, or of what is made of locks; None if it is neither."""
     if isinstance(value, (REAL_LOCK, ParkingLock)):
         return lambda _: threads.lock()
     if isinstance(value, (REAL_RLOCK, ParkingRLock)):
         return lambda _: threads.rlock()
-    if type(value) is threading.Condition:
-        return lambda _: threading.Condition()
-    if type(value) is threading.Event:
-        return lambda _: threading.Event()
-    return None
+    return _LIKE.get(type(value))
 
 
 def own_module_locks(threads: Threads, cells: Cells, patches: Patches, modules: list[ModuleType]) -> None:
-    """Give each process locks of its own where these modules hold one: a fork would have copied them."""
+    """Give each process locks of its own where these modules hold one: a fork would have copied them.
+
+    So with queues, and with executors, whose threads a fork leaves behind. What several modules hold stays one thing.
+    """
+    found: dict[int, tuple[object, list[tuple[ModuleType, str]]]] = {}
     for module in modules:
         for name, value in list(vars(module).items()):
-            make = _fresh(threads, value)
-            if make is not None:
-                patches.set(module, name, make(None))
-                cells.name((vars(module), name), fresh=make, fork=make)
+            if _like(threads, value) is not None:
+                found.setdefault(id(value), (value, []))[1].append((module, name))
+    for value, places in found.values():
+        make = _like(threads, value)
+        assert make is not None
+        made = make(value)
+        for module, name in places:
+            patches.set(module, name, made)
+        cells.name(*((vars(module), name) for module, name in places), fresh=make, fork=make)
 
 
 def modules_around(names: set[str]) -> list[ModuleType]:

@@ -13,10 +13,17 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from tasksim import Simulation
+from tasksim import BlockedForReal, Limits, Simulation
 
 module_lock = threading.Lock()
 module_rlock = threading.RLock()
+module_semaphore = threading.Semaphore(1)
+module_bounded = threading.BoundedSemaphore(1)
+module_barrier = threading.Barrier(2)
+module_queue: queue.Queue[int] = queue.Queue()
+module_queue.put(7)
+module_executor = ThreadPoolExecutor(2)
+module_executor_again = module_executor
 
 
 def run_task(function: Callable[[], Any], times: int = 1, seed: int = 0, **options: Any) -> tuple[list[Any], float]:
@@ -130,6 +137,58 @@ def test_a_lock_of_a_module_is_shared_by_the_threads_of_a_process() -> None:
         return True
 
     assert run_task(work, times=2, pool="threads") == ([True, True], 20.0)
+
+
+def test_semaphores_of_a_module_are_each_process_own() -> None:
+    def work() -> bool:
+        with module_semaphore, module_bounded:
+            time.sleep(10)
+        return True
+
+    assert run_task(work, times=2) == ([True, True], 10.0)
+    assert run_task(work, times=2, pool="threads") == ([True, True], 20.0)
+
+
+def test_a_barrier_of_a_module_is_not_met_by_two_processes() -> None:
+    def work() -> str:
+        try:
+            module_barrier.wait(5)
+        except threading.BrokenBarrierError:
+            return "broken"
+        return "met"
+
+    assert run_task(work, times=2) == (["broken", "broken"], 5.0)
+    assert run_task(work, times=2, pool="threads") == (["met", "met"], 0.0)
+
+
+def test_a_queue_of_a_module_is_copied_with_what_is_in_it() -> None:
+    def work() -> int:
+        time.sleep(1)
+        return module_queue.get(timeout=5)
+
+    assert run_task(work, times=2) == ([7, 7], 1.0)
+    assert module_queue.qsize() == 1
+
+
+def test_an_executor_of_a_module_has_threads_in_each_process() -> None:
+    def work() -> Any:
+        assert module_executor is module_executor_again
+        return list(module_executor.map(lambda number: (time.sleep(number), number)[1], [3, 5]))
+
+    assert run_task(work, times=2) == ([[3, 5], [3, 5]], 5.0)
+    app = Celery("threads", broker="amqp://", backend="redis://", set_as_current=False)
+    app.task(name="work", shared=False)(work)
+    with Simulation(app) as sim:
+        assert module_executor.submit(lambda: (time.sleep(8), sim.now)[1]).result() == 8.0
+    real = module_executor.submit(threading.get_ident).result(timeout=10)
+    assert real in {thread.ident for thread in module_executor._threads}
+
+
+def test_a_thread_of_the_tests_own_that_blocks_for_real_ends_the_wait_and_the_remedy_is_named() -> None:
+    app = Celery("threads", broker="amqp://", backend="redis://", set_as_current=False)
+    hidden = [ThreadPoolExecutor(1)]  # in no module's globals
+    with Simulation(app, limits=Limits(block=0.5)), pytest.raises(BlockedForReal, match="made before the simulation"):
+        hidden[0].submit(int).result()
 
 
 def test_the_test_itself_may_start_threads() -> None:
