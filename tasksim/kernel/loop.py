@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from _thread import get_ident
 from collections.abc import Callable
 from typing import Any
 
-from tasksim.errors import NothingLeftToDo, Spinning, WorldStopped
+from tasksim.errors import NothingLeftToDo, Spinning, UsageError, WorldStopped
 from tasksim.kernel.agenda import SECOND as SECOND
 from tasksim.kernel.agenda import Agenda, Entry
 from tasksim.kernel.cells import Cells
@@ -51,6 +52,7 @@ class Kernel:
         self.agenda = Agenda(self.choice)
         self.at, self.soon, self.cancel = self.agenda.at, self.agenda.soon, self.agenda.cancel
         self.driver = self.current = driver
+        self._os_thread = get_ident()
         self.cells = Cells(driver)
         self.thread_state: tuple[Callable[[], Any], Callable[[Any], None]] = (lambda: None, lambda _: None)
         self.stand: Callable[[Any], None] = lambda _: None
@@ -224,6 +226,7 @@ class Kernel:
             process = thread.process
             thread.waiting_for = reason
         else:
+            self._refuse_strangers()
             process = getattr(thread, "process", None) or self.driver
             if self.begin is not None:
                 self.start()
@@ -244,6 +247,13 @@ class Kernel:
         if process.pending:
             self.deliver(process)
         return woken
+
+    def _refuse_strangers(self) -> None:
+        if get_ident() != self._os_thread:
+            raise UsageError(
+                "a thread that was started before the simulation, or apart from it, calls or waits for what is inside; "
+                "start it within the simulation, or let it end before"
+            )
 
     def give_way(self) -> None:
         """Let what is urgent be done before the caller goes on: it may be the caller's own death."""
@@ -317,6 +327,8 @@ class Kernel:
         So `while not result.ready(): pass` ends, and a single look stays exact.
         """
         thread = running_thread()
+        if thread.__class__ is not Thread:
+            self._refuse_strangers()
         process = getattr(thread, "process", None) or self.driver
         process.polls += 1
         if process.polls > FREE_POLLS and not self.collecting:

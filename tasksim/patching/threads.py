@@ -251,6 +251,12 @@ def _like(threads: Threads, value: object) -> Callable[[Any], Any] | None:
     return _LIKE.get(type(value))
 
 
+def _is_waited_for(value: Any) -> bool:
+    """Does a thread wait in it already? Then it is that one's and the test's: it runs outside of the simulation."""
+    condition = getattr(value, "not_empty", None) or getattr(value, "_cond", value)
+    return bool(getattr(condition, "_waiters", ())) and not isinstance(value, (ParkingLock, ParkingRLock))
+
+
 def own_module_locks(threads: Threads, cells: Cells, patches: Patches, modules: list[ModuleType]) -> None:
     """Give each process locks of its own where these modules hold one: a fork would have copied them.
 
@@ -264,9 +270,10 @@ def own_module_locks(threads: Threads, cells: Cells, patches: Patches, modules: 
     for value, places in found.values():
         make = _like(threads, value)
         assert make is not None
-        made = make(value)
-        for module, name in places:
-            patches.set(module, name, made)
+        if not _is_waited_for(value):
+            made = make(value)
+            for module, name in places:
+                patches.set(module, name, made)
         cells.name(*((vars(module), name) for module, name in places), fresh=make, fork=make)
 
 

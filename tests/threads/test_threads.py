@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from tasksim import BlockedForReal, Limits, Simulation
+from tasksim import BlockedForReal, Limits, Simulation, UsageError
 
 module_lock = threading.Lock()
 module_rlock = threading.RLock()
@@ -22,6 +22,7 @@ module_bounded = threading.BoundedSemaphore(1)
 module_barrier = threading.Barrier(2)
 module_queue: queue.Queue[int] = queue.Queue()
 module_queue.put(7)
+orders: queue.Queue[str] = queue.Queue()
 module_executor = ThreadPoolExecutor(2)
 module_executor_again = module_executor
 
@@ -182,6 +183,36 @@ def test_an_executor_of_a_module_has_threads_in_each_process() -> None:
         assert module_executor.submit(lambda: (time.sleep(8), sim.now)[1]).result() == 8.0
     real = module_executor.submit(threading.get_ident).result(timeout=10)
     assert real in {thread.ident for thread in module_executor._threads}
+
+
+def test_a_thread_from_before_hears_the_test_and_is_refused_what_is_inside() -> None:
+    app = Celery("threads", broker="amqp://", backend="redis://", set_as_current=False)
+    told: list[str] = []
+    said = threading.Event()
+
+    def flush() -> None:
+        orders.get()
+        try:
+            app.send_task("work")
+        except UsageError as error:
+            told.append(str(error))
+        said.set()
+
+    @app.task(name="work", shared=False)
+    def work() -> None:
+        """Nothing to do: that it is of this module makes the module one of the simulation's."""
+
+    thread = threading.Thread(target=flush, daemon=True)
+    thread.start()
+    while not orders.not_empty._waiters:  # type: ignore[attr-defined]
+        time.sleep(0.001)
+    with Simulation(app) as sim:
+        sim.run(until=1)
+        orders.put("go")
+        with sim.apart():
+            thread.join(20)
+    assert said.is_set()
+    assert "a thread that was started before the simulation" in told[0]
 
 
 def test_a_thread_of_the_tests_own_that_blocks_for_real_ends_the_wait_and_the_remedy_is_named() -> None:
