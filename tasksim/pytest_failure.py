@@ -109,14 +109,17 @@ def running(item: pytest.Item) -> Simulation | None:
     return latest if latest is not None and latest._world.open else None
 
 
+#: What ends a test and is no failure of it.
+_NO_FAILURES = (KeyboardInterrupt, pytest.exit.Exception, pytest.skip.Exception, pytest.xfail.Exception)
+
+
 def explain(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """If this phase of a test with a simulation failed: add the section, and the line that repeats the run."""
     error = None if call.excinfo is None else call.excinfo.value
     if error is not None and "tasksim.errors" in sys.modules and not item.config.getoption("fulltrace", False):
         _shorten(error)
     if _running in item.stash or _opened(item).latest is not None:
-        broken = isinstance(error, Exception | pytest.fail.Exception) and not isinstance(error, pytest.xfail.Exception)
-        if error is not None and broken and not _was_expected(item, error):
+        if error is not None and not isinstance(error, _NO_FAILURES) and not _was_expected(item, error):
             _add_section(item, call.when, error)
     elif error is not None and call.when == "setup" and "sim" in getattr(item, "fixturenames", ()):
         _explain_too_early(error)

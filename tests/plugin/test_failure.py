@@ -628,3 +628,19 @@ def test_the_section_tells_reasons_that_only_a_log_or_a_swallowed_error_had(run,
             '*no worker consumes that queue (they consume celery; with queues="celery,gpu" they would)',
         ]
     )
+
+
+@pytest.mark.parametrize("error", ["SystemExit(3)", "GeneratorExit", "type('Own', (BaseException,), {})"])
+def test_what_is_no_exception_is_a_failure_all_the_same(run, pytester, error):
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.tasksim(app="own:app")
+        def test_broken(sim):
+            raise {error}
+        """
+    )
+    result = run("-q", "--tb=short")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*seed 0, again: pytest *test_broken*"])
