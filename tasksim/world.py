@@ -293,6 +293,7 @@ class World:
                 steps.callback(self._directory.cleanup)
             steps.callback(self._let_go)
             steps.callback(self._restore_environment)
+            steps.callback(threads.renew, threads.executors_inside())
             steps.callback(self.patches.restore)
             steps.callback(self.clocks.restore)
             if self.apps.begun:

@@ -277,6 +277,25 @@ def own_module_locks(threads: Threads, cells: Cells, patches: Patches, modules: 
         cells.name(*((vars(module), name) for module, name in places), fresh=make, fork=make)
 
 
+def executors_inside() -> list[concurrent.futures.ThreadPoolExecutor]:
+    """Those that have started threads inside the simulation that is about to end."""
+    found: dict[int, concurrent.futures.ThreadPoolExecutor] = {}
+    for thread in list(concurrent.futures.thread._threads_queues):
+        reference = next(iter(getattr(thread, "_args", None) or ()), None)
+        executor = reference() if callable(reference) else None
+        if isinstance(executor, concurrent.futures.ThreadPoolExecutor):
+            found[id(executor)] = executor
+    return list(found.values())
+
+
+def renew(executors: list[concurrent.futures.ThreadPoolExecutor]) -> None:
+    """Their threads have ended with the simulation; who finds one in a cache gets new ones, real ones."""
+    for executor in executors:
+        blank = concurrent.futures.ThreadPoolExecutor(1)
+        for name in ("_work_queue", "_idle_semaphore", "_threads", "_shutdown_lock"):
+            setattr(executor, name, getattr(blank, name))
+
+
 def modules_around(names: set[str]) -> list[ModuleType]:
     """The modules of these names, and all loaded ones of the same packages."""
     roots = {name.partition(".")[0] for name in names} - {"celery", "__main__"}

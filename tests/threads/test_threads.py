@@ -185,6 +185,18 @@ def test_an_executor_of_a_module_has_threads_in_each_process() -> None:
     assert real in {thread.ident for thread in module_executor._threads}
 
 
+def test_an_executor_that_was_made_inside_has_real_threads_afterwards() -> None:
+    made: list[ThreadPoolExecutor] = []
+
+    def work() -> int:
+        made.append(ThreadPoolExecutor(2))
+        return made[0].submit(lambda: (time.sleep(5), 7)[1]).result()
+
+    assert run_task(work) == ([7], 5.0)
+    assert made[0].submit(int, "8").result(timeout=10) == 8
+    made[0].shutdown()
+
+
 def test_a_thread_from_before_hears_the_test_and_is_refused_what_is_inside() -> None:
     app = Celery("threads", broker="amqp://", backend="redis://", set_as_current=False)
     told: list[str] = []
