@@ -215,11 +215,10 @@ class RedisWatch:
         tags = self._in_hand.pop(process, None)
         if not tags:
             return
-        hashes = [server.store.hashes(number) for server in self._servers.all() for number in server.databases()]
-        known_there = {self._find(value) for held in hashes for values in held.values() for value in values}
+        there = self._places(one for server in self._servers.all() for one in server.store.held())
         for tag in tags:
             known = self._known[tag]
-            if known not in known_there and (process, tag) in self._held:
+            if known not in there and (process, tag) in self._held:
                 del self._held[process, tag]
                 self._record(Dropped(self._now(), "broker", known.number, known.queue, UNNOTED, known.task_id))
 

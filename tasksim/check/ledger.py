@@ -60,6 +60,11 @@ class Life:
         return self.ready or bool(self.out)
 
     @property
+    def is_done(self) -> bool:
+        """Whether a run of it came to the task's own end, or goes on."""
+        return any(run.complete or run.state is None for run in self.runs)
+
+    @property
     def name(self) -> str:
         """For sentences."""
         return f"{self.published.task}[{self.published.task_id}]"

@@ -26,7 +26,7 @@ def _search(events: Sequence[e.Event]) -> Iterator[Finding]:
                 incident = "I33" if life.published.exchange else None
                 yield _finding(life, "was published and put into no queue", "S41", incident)
         elif isinstance(life.end, e.Dropped):
-            if any(run.complete or run.state is None for run in life.runs):
+            if life.is_done:
                 continue  # it was with a worker meanwhile
             if life.end.reason in _POPPED:
                 yield _finding(life, f"was {life.end.reason}: its consumer, or the connection, ended", "S39", "I31")
@@ -43,7 +43,7 @@ def _consumed(life: Life, ledger: Ledger) -> bool:
 
 def _settled(life: Life, ledger: Ledger) -> Iterator[Finding]:
     """It is acknowledged or rejected for good: then something must have become of it."""
-    if any(run.complete or run.state is None for run in life.runs):
+    if life.is_done:
         return
     told = life.told
     if any(isinstance(one, e.TaskUnknown) for one in told):

@@ -154,20 +154,14 @@ class Wire:
         if self._client.unread or self._down.busy:
             server_end.unread()
         if self.open and (latency_ns or up.on_the_way or up.held is not None):
-            arrive = up.arrive
 
-            def last(payload: Any) -> None:
-                if payload is not self:
-                    arrive(payload)
-                    return
-                self._finish()
+            def lost() -> None:
                 if self._missed:
                     server_end.unread()
                 server_end.lost(reason)
 
             self._down.clear()
-            up.arrive, self.open = last, False
-            up.put(self, latency_ns)
+            self._end_after(up, latency_ns, lost)
         elif self._end():
             server_end.lost(reason)
 
@@ -177,20 +171,24 @@ class Wire:
             return
         client, latency_ns = self._client, self.down_ns
         if latency_ns or self._down.on_the_way or self._down.held is not None:
-            arrive = self._down.arrive
-
-            def last(payload: Any) -> None:
-                if payload is self:
-                    self._finish()
-                    client.hang_up()
-                else:
-                    arrive(payload)
-
             self._up.clear()
-            self._down.arrive, self.open = last, False
-            self._down.put(self, latency_ns)
+            self._end_after(self._down, latency_ns, client.hang_up)
         elif self._end():
             client.hang_up()
+
+    def _end_after(self, direction: _Direction, latency_ns: int, tell: Callable[[], None]) -> None:
+        """Nothing more is sent; the other end is told after the last of what is on its way."""
+        arrive = direction.arrive
+
+        def last(payload: Any) -> None:
+            if payload is self:
+                self._finish()
+                tell()
+            else:
+                arrive(payload)
+
+        direction.arrive, self.open = last, False
+        direction.put(self, latency_ns)
 
     def cut(self, reason: str = "cut") -> None:
         """Both ends learn at once that the connection is lost, and what is on the way is lost with it."""

@@ -262,14 +262,13 @@ def own_module_locks(threads: Threads, cells: Cells, patches: Patches, modules: 
 
     So with queues, and with executors, whose threads a fork leaves behind. What several modules hold stays one thing.
     """
-    found: dict[int, tuple[object, list[tuple[ModuleType, str]]]] = {}
+    found: dict[int, tuple[object, Callable[[Any], Any], list[tuple[ModuleType, str]]]] = {}
     for module in modules:
         for name, value in list(vars(module).items()):
-            if _like(threads, value) is not None:
-                found.setdefault(id(value), (value, []))[1].append((module, name))
-    for value, places in found.values():
-        make = _like(threads, value)
-        assert make is not None
+            make = _like(threads, value)
+            if make is not None:
+                found.setdefault(id(value), (value, make, []))[2].append((module, name))
+    for value, make, places in found.values():
         if not _is_waited_for(value):
             made = make(value)
             for module, name in places:
